@@ -1,0 +1,88 @@
+-- The ledger: budgets, their accounts, holds, and the journal of entries.
+
+CREATE TABLE install (
+    install_id  TEXT NOT NULL PRIMARY KEY,
+    created_at  TIMESTAMPTZ NOT NULL
+);
+
+CREATE TABLE budgets (
+    budget_id       TEXT NOT NULL PRIMARY KEY,
+    name            TEXT NOT NULL UNIQUE,
+    scope           TEXT NOT NULL,
+    currency        TEXT NOT NULL CHECK (length(currency) = 3),
+    limit_nanos     BIGINT NOT NULL CHECK (limit_nanos BETWEEN 0 AND 100000000000000000),
+    period          TEXT NOT NULL CHECK (period IN ('none', 'day', 'month', 'quarter', 'year')),
+    zone            TEXT NOT NULL,
+    hard            INTEGER NOT NULL CHECK (hard IN (0, 1)),
+    alert_percents  TEXT NOT NULL,
+    created_at      TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX budgets_scope ON budgets (scope);
+
+CREATE TABLE accounts (
+    account_id    TEXT NOT NULL PRIMARY KEY,
+    budget_id     TEXT REFERENCES budgets (budget_id),
+    job_id        TEXT UNIQUE,
+    starts_at     TIMESTAMPTZ NOT NULL,
+    ends_at       TIMESTAMPTZ NOT NULL,
+    currency      TEXT NOT NULL CHECK (length(currency) = 3),
+    hard          INTEGER NOT NULL CHECK (hard IN (0, 1)),
+    limit_nanos   BIGINT NOT NULL CHECK (limit_nanos BETWEEN 0 AND 100000000000000000),
+    held_nanos    BIGINT NOT NULL CHECK (held_nanos BETWEEN 0 AND 4000000000000000000),
+    spent_nanos   BIGINT NOT NULL CHECK (spent_nanos BETWEEN -4000000000000000000 AND 4000000000000000000),
+    excess_nanos  BIGINT NOT NULL CHECK (excess_nanos >= 0),
+    entries       BIGINT NOT NULL CHECK (entries >= 0),
+    head          TEXT NOT NULL,
+    -- The promise itself: beyond the limit only by what an overrun, a lowered limit or a soft budget has put on record.
+    CONSTRAINT never_over_the_limit CHECK (held_nanos + spent_nanos <= limit_nanos + excess_nanos),
+    CONSTRAINT one_owner CHECK ((budget_id IS NULL) <> (job_id IS NULL)),
+    UNIQUE (budget_id, starts_at)
+) WITH (fillfactor = 50);
+
+CREATE TABLE holds (
+    hold_id         TEXT NOT NULL PRIMARY KEY,
+    account_id      TEXT NOT NULL REFERENCES accounts (account_id),
+    job_id          TEXT NOT NULL,
+    amount_nanos    BIGINT NOT NULL CHECK (amount_nanos BETWEEN 0 AND 100000000000000000),
+    captured_nanos  BIGINT NOT NULL CHECK (captured_nanos >= 0),
+    released_nanos  BIGINT NOT NULL CHECK (released_nanos >= 0),
+    spent_nanos     BIGINT NOT NULL,
+    expires_at      TIMESTAMPTZ NOT NULL,
+    opened_at       TIMESTAMPTZ NOT NULL,
+    closed_at       TIMESTAMPTZ,
+    revision        BIGINT NOT NULL CHECK (revision >= 0),
+    UNIQUE (job_id, account_id),
+    CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
+    CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
+);
+CREATE INDEX holds_account_open ON holds (account_id) WHERE closed_at IS NULL;
+
+CREATE TABLE entries (
+    account_id    TEXT NOT NULL REFERENCES accounts (account_id),
+    sequence      BIGINT NOT NULL CHECK (sequence > 0),
+    entry_id      TEXT NOT NULL,
+    hold_id       TEXT,
+    kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
+                                                'release', 'expire', 'refund')),
+    amount_nanos  BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
+    source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
+    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
+    key           TEXT NOT NULL,
+    at            TIMESTAMPTZ NOT NULL,
+    author        TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    hash          TEXT NOT NULL CHECK (length(hash) = 64),
+    PRIMARY KEY (account_id, sequence),
+    UNIQUE (account_id, key)
+);
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $$;
+CREATE TRIGGER entries_are_never_updated BEFORE UPDATE ON entries
+    FOR EACH ROW EXECUTE FUNCTION refuse_change('entries are never changed: append a correction');
+CREATE TRIGGER entries_are_never_deleted BEFORE DELETE ON entries
+    FOR EACH ROW EXECUTE FUNCTION refuse_change('entries are never deleted: append a correction');
+CREATE TRIGGER accounts_are_never_deleted BEFORE DELETE ON accounts
+    FOR EACH ROW EXECUTE FUNCTION refuse_change('accounts are never deleted');
+CREATE TRIGGER holds_are_never_deleted BEFORE DELETE ON holds
+    FOR EACH ROW EXECUTE FUNCTION refuse_change('holds are never deleted');

@@ -1,0 +1,1 @@
+"""Billing: from charges to jobs to the journal."""

@@ -1,0 +1,1 @@
+"""Jobs: what runs, how it is launched, and how it ends."""

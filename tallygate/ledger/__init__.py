@@ -1,0 +1,1 @@
+"""The ledger: three jars, holds, and an append-only journal."""

@@ -1,0 +1,1 @@
+"""Object stores: where inputs, results and logs lie, by URL."""

@@ -1,0 +1,1 @@
+"""Pricing: offers, what finishing will cost, and the worst it can cost."""

@@ -1,0 +1,1 @@
+"""Providers of machines: one module each, imported only when asked for."""

@@ -1,0 +1,1 @@
+"""Reports: what was spent, by job, day, budget and provider."""

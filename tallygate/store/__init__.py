@@ -1,0 +1,1 @@
+"""The operational store: databases, migrations, named queries, one repository per noun."""
