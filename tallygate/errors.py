@@ -3,6 +3,7 @@
     TallygateError
       Refusal                      we decided not to                       exit 1
         BudgetExceeded             a limit does not leave room
+          EstimateExceedsBudget    the documented refusal, three lines
         PriceRefused               no price fit to decide on
         NoMatchingOffer            nothing that could be rented fits
         HoldClosed                 the hold was settled; money cannot move on it
@@ -60,6 +61,12 @@ class BudgetExceeded(Refusal):
     """The budget does not leave room for this."""
 
     default_cure = "Lower the request, wait for held money to return, or raise the limit with: tallygate budget top-up"
+
+
+class EstimateExceedsBudget(BudgetExceeded):
+    """The estimated cost exceeds the job's budget."""
+
+    default_cure = ""  # the documented message ends with its own
 
 
 class PriceRefused(Refusal):

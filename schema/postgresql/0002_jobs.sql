@@ -99,6 +99,7 @@ CREATE TABLE attempts (
     exit_status          BIGINT,
     metered_seconds      BIGINT NOT NULL CHECK (metered_seconds >= 0),
     metered_nanos        BIGINT NOT NULL CHECK (metered_nanos BETWEEN 0 AND 100000000000000000),
+    missing_since        TIMESTAMPTZ,
     warned_percent       BIGINT NOT NULL CHECK (warned_percent >= 0),
     fence                BIGINT NOT NULL CHECK (fence >= 0),
     lease_owner          TEXT,
@@ -119,4 +120,15 @@ CREATE TABLE job_events (
     event     TEXT NOT NULL,
     detail    TEXT NOT NULL,
     PRIMARY KEY (job_id, sequence)
+);
+
+-- Machines seen with our tags and no open attempt: marked at the first sight, swept at a later one.
+CREATE TABLE orphans (
+    provider       TEXT NOT NULL,
+    machine_id     TEXT NOT NULL,
+    token          TEXT NOT NULL,
+    first_seen_at  TIMESTAMPTZ NOT NULL,
+    last_seen_at   TIMESTAMPTZ NOT NULL,
+    swept_at       TIMESTAMPTZ,
+    PRIMARY KEY (provider, machine_id)
 );

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from ..errors import TransitionRefused
 from ..money import Money
 from ..pricing.offers import Offer
 
@@ -112,7 +113,8 @@ class Job:
     Costs are None until known: ``estimated_cost`` is the price times the estimated runtime, ``metered_cost`` the price
     times observed machine seconds over all attempts, ``billed_cost`` the charges seen so far, ``final_cost`` the
     charges past the source's completeness. ``hold`` is the worst case that was held. ``name`` obeys
-    ``[a-z0-9][a-z0-9-]{0,62}``.
+    ``[a-z0-9][a-z0-9-]{0,62}``. ``offer`` is the one decided on; an attempt may run on another. ``metadata`` keeps what was given
+    for the record only (``s3_bucket``, ``gdrive_path``, ``basis_set`` and such).
     """
 
     id: str
@@ -131,8 +133,9 @@ class Job:
     final_cost: Money | None = None
     charged_to: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     submitted_at: datetime
-    updated_at: datetime
+    updated_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_status: int | None = None
@@ -174,6 +177,7 @@ class Attempt:
     exit_status: int | None = None
     metered_seconds: int = 0
     metered_cost: Money
+    missing_since: datetime | None = None
     warned_percent: int = 0
     fence: int = 0
     lease_owner: str | None = None
@@ -186,19 +190,62 @@ class Attempt:
 
 
 class JobStore(Protocol):
-    """Where jobs and attempts are kept. Writes happen inside the caller's transaction when there is one."""
+    """Where jobs and attempts are kept. A write inside a transaction of the store is part of it."""
 
-    def add(self, job: Job, attempt: Attempt, *, request_key: str | None, request_digest: str | None) -> None: ...
-    def add_attempt(self, attempt: Attempt) -> None: ...
+    def add(self, job: Job, *, request_key: str | None = None, request_digest: str | None = None) -> None:
+        """Keep a new job. ``Conflict`` when its id or request key is taken."""
+        ...
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Keep a new attempt. ``Conflict`` when the job already has an open one."""
+        ...
+
     def get(self, job_id: str) -> Job: ...
+
+    def by_request(self, request_key: str) -> tuple[Job, str] | None:
+        """The job made under ``request_key`` and the digest of what was asked."""
+        ...
+
     def attempts(self, job_id: str) -> list[Attempt]: ...
+
     def open_attempts(self) -> list[Attempt]: ...
-    def lease(self, attempt_id: str, *, owner: str, until: datetime, now: datetime) -> Attempt | None:
-        """Take the attempt for ``owner``: its fence rises by one. None when somebody else holds a live lease."""
+
+    def attempt_with(self, token: str) -> Attempt | None: ...
+
+    def lease(self, attempt: Attempt, *, owner: str, until: datetime, now: datetime) -> Attempt | None:
+        """Take the attempt for ``owner``: its fence rises. None when somebody else took it since it was read."""
         ...
 
-    def move_attempt(self, attempt: Attempt, to: AttemptState, **changes: object) -> Attempt | None:
-        """Write back under the attempt's fence and allowed moves. None when somebody else has moved it first."""
+    def save_attempt(self, attempt: Attempt, *, was: Attempt) -> bool:
+        """Write ``attempt`` back over ``was``. False, and nothing changes, when its fence or state has moved on."""
         ...
 
-    def move_job(self, job_id: str, to: JobState, **changes: object) -> bool: ...
+    def save_job(self, job: Job, *, was: Job) -> bool:
+        """Write the machine's side of ``job`` back over ``was``. False when its state has moved on."""
+        ...
+
+    def request_stop(self, job_id: str, *, reason: str, at: datetime) -> bool:
+        """Put on record that the job is to end. False when that was already there or the job is over."""
+        ...
+
+    def event(self, job_id: str, event: str, detail: str, *, at: datetime) -> None: ...
+
+    def sight_orphan(self, provider: str, machine_id: str, token: str, *, at: datetime) -> datetime:
+        """Mark an orphan as seen; when it was seen first."""
+        ...
+
+    def swept(self, provider: str, machine_id: str, *, at: datetime) -> None: ...
+
+
+def check_move(attempt: Attempt, to: AttemptState) -> None:
+    """Refuse a move that the launch protocol does not know."""
+    if to is not attempt.state and to not in ATTEMPT_MOVES[attempt.state]:
+        raise TransitionRefused(
+            f"Attempt {attempt.number} of job {attempt.job_id} cannot go from {attempt.state} to {to}"
+        )
+
+
+def check_job_move(job: Job, to: JobState) -> None:
+    """Refuse a move that a job's life does not know."""
+    if to is not job.state and to not in JOB_MOVES[job.state]:
+        raise TransitionRefused(f"Job {job.id} is {job.state} and cannot become {to}")

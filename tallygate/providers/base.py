@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..money import Money
 from ..pricing.offers import Offer, ResourceRequest
+from ..pricing.terms import Terms
 
 
 class MachineState(StrEnum):
@@ -101,26 +102,6 @@ class Listing:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a provider charges besides the machine, and how it ends machines. Facts with a source, no policy.
-
-    ``kill_seconds``: how long after its deadline a machine may still bill. ``has_price_ceiling``: whether the provider
-    itself ends a machine whose price rises above ``LaunchOrder.price_max``. ``seconds_min`` and ``seconds_step``: the
-    shortest billed time and the billing increment. Prices are None when the provider has no such thing to bill.
-    """
-
-    kill_seconds: int
-    has_price_ceiling: bool
-    seconds_min: int
-    seconds_step: int
-    disk_gib_month: Money | None
-    disk_gib_default: int
-    public_address_hour: Money | None
-    egress_gib: Money | None
-    source: str
-
-
 class Provider(Protocol):
     """A cloud that rents machines. See the module's picture."""
 
@@ -147,6 +128,22 @@ class Provider(Protocol):
     def terminate(self, machine_id: str) -> None:
         """Ask for the end of one machine. Success means the request was taken, not that the machine is gone."""
         ...
+
+
+@runtime_checkable
+class SupportsExtension(Protocol):
+    """A provider that can move a running machine's own end."""
+
+    def extend(self, machine_id: str, *, not_after: datetime, run_seconds_max: int) -> None:
+        """Set a later end. Repeating it changes nothing; a machine already gone is ``Unavailable``."""
+        ...
+
+
+@runtime_checkable
+class SupportsCheckpointRequest(Protocol):
+    """A provider that can ask the job on a machine to save its work and go on."""
+
+    def request_checkpoint(self, machine_id: str) -> None: ...
 
 
 AGENT_TAGS = ("tallygate-install", "tallygate-job", "tallygate-attempt", "tallygate-token", "tallygate-not-after")
