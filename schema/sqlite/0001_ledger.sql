@@ -4,6 +4,8 @@ CREATE TABLE install (
     install_id  TEXT NOT NULL PRIMARY KEY,
     created_at  TEXT NOT NULL
 ) STRICT;
+-- One row at most: the expression is the same for every row.
+CREATE UNIQUE INDEX one_install ON install ((install_id IS NOT NULL));
 
 CREATE TABLE budgets (
     budget_id       TEXT NOT NULL PRIMARY KEY,

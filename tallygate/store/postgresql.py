@@ -93,9 +93,14 @@ class PostgresqlDatabase:
 
     # --- for migrations
 
-    def script(self, statements: str) -> None:
-        """Run DDL inside the open transaction."""
-        self._plain(statements)
+    def lock_schema(self) -> None:
+        self.one("schema.lock")
+
+    def statements(self, script: str) -> Iterator[str]:
+        return _split(script)
+
+    def define(self, statement: str) -> None:
+        self._plain(statement)
 
     # --- inside
 
@@ -117,6 +122,20 @@ class PostgresqlDatabase:
             raise StoreError(
                 "A database connection cannot be used after a fork; open the store again in the new process"
             )
+
+
+def _split(script: str) -> Iterator[str]:
+    """Whole statements: each ends at a semicolon at the end of a line, outside a ``$$`` body."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        if line.lstrip().startswith("--") and not pending:
+            continue
+        pending += line
+        if line.rstrip().endswith(";") and pending.count("$$") % 2 == 0:
+            yield pending
+            pending = ""
+    if pending.strip():
+        yield pending
 
 
 @cache

@@ -124,13 +124,17 @@ class SqliteDatabase:
         self._connection.close()
         self._queue.close()
 
-    # --- for migrations and backups
+    # --- for migrations
 
-    def script(self, statements: str) -> None:
-        """Run DDL inside the open transaction, statement by statement (``executescript`` would commit first)."""
+    def lock_schema(self) -> None:
+        """Nothing to do: a transaction holds the write lock from its start."""
+
+    def statements(self, script: str) -> Iterator[str]:
+        return _split(script)
+
+    def define(self, statement: str) -> None:
         try:
-            for statement in _split(statements):
-                self._connection.execute(statement)
+            self._connection.execute(statement)
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 

