@@ -1,0 +1,80 @@
+"""Write the documents that are generated from the code. ``make docs`` runs this; a test compares the result.
+
+python docs/generate.py            writes docs/errors.md
+python docs/generate.py --check    writes nothing; exit 1 when a document is out of date
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tallygate import errors
+
+HERE = Path(__file__).resolve().parent
+
+EXITS = {
+    1: "refused: nothing was done that was not asked for",
+    2: "wrong usage or configuration",
+    3: "a cloud or billing service failed",
+    4: "the database cannot be used now",
+}
+
+
+def family(parent: type[errors.TallygateError]) -> Iterator[type[errors.TallygateError]]:
+    """``parent`` and everything below it, in the order of the module."""
+    yield parent
+    for child in parent.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from family(child)
+
+
+def sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+def catalogue() -> str:
+    """The text of docs/errors.md: every error class with its exit code, message and cure."""
+    lines = [
+        "# Errors",
+        "",
+        "Every error says what happened and, where there is one, what to do. This page lists the default message of",
+        "every kind; a raised error usually adds the numbers of its case. Programs can rely on the exit code and on",
+        "the class name. Written by `make docs` from `tallygate/errors.py`.",
+        "",
+        "| exit code | meaning |",
+        "|---|---|",
+        "| 0 | done |",
+        *(f"| {code} | {meaning} |" for code, meaning in EXITS.items()),
+    ]
+    for kind in family(errors.TallygateError):
+        (parent, *_) = kind.__bases__
+        below = "" if parent is Exception else f", a kind of [{parent.__name__}](#{parent.__name__.lower()})"
+        says = sentence(kind.__doc__ or "")
+        lines += ["", f"## {kind.__name__}", "", f"Exit code {kind.exit_code}{below}.", "", f"> {says}"]
+        if kind.default_cure:
+            lines += ["", f"What to do: {sentence(kind.default_cure)}"]
+    return "\n".join(lines) + "\n"
+
+
+DOCUMENTS = {HERE / "errors.md": catalogue}
+
+
+def main() -> int:
+    old = [
+        path for path, write in DOCUMENTS.items() if not path.exists() or path.read_text(encoding="utf-8") != write()
+    ]
+    if "--check" in sys.argv[1:]:
+        for path in old:
+            print(f"{path.name} is out of date; run: make docs", file=sys.stderr)
+        return 1 if old else 0
+    for path in old:
+        path.write_text(DOCUMENTS[path](), encoding="utf-8")
+        print(f"wrote docs/{path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+#!/bin/sh
+# What a machine starts when no --command is given.
+exec python3 primes.py "$@"
