@@ -58,11 +58,11 @@ def throw(random, points):
 
 def main():
     wanted = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PI_POINTS", "20000000"))
-    checkpoint = folder("TALLYGATE_CHECKPOINT_DIR", "checkpoints") / "state.json"
-    outputs = folder("TALLYGATE_OUTPUT_DIR", "outputs")
-
     asked_to_stop = []
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.append(True))
+
+    checkpoint = folder("TALLYGATE_CHECKPOINT_DIR", "checkpoints") / "state.json"
+    outputs = folder("TALLYGATE_OUTPUT_DIR", "outputs")
 
     state = load(checkpoint, seed=1)
     state["starts"] += 1
