@@ -47,3 +47,47 @@ def launch_token(install_id: str, job_id: str, attempt: int) -> str:
     It is also the machine's name where a provider wants one: letters, digits and dashes, at most 63 characters.
     """
     return f"tg-{install_id}-{job_id}-{attempt}"
+
+
+class ProcessIdentity(Protocol):
+    """Which process this is, and whether another one still exists. Leases are held in its name."""
+
+    @property
+    def name(self) -> str: ...
+
+    def is_gone(self, name: str) -> bool:
+        """True only when the process of that name certainly no longer runs."""
+        ...
+
+
+class SystemProcess:
+    """This process, named by host, boot, number and start time, so that a reused number is not mistaken for it."""
+
+    def __init__(self) -> None:
+        self._place = f"{os.uname().nodename}:{_boot_id()}"
+        self.name = f"{self._place}:{os.getpid()}:{_started(os.getpid()) or 0}"
+
+    def is_gone(self, name: str) -> bool:
+        place, _, process = name.rpartition(":")
+        place, _, number = place.rpartition(":")
+        if place != self._place or not number.isdecimal():
+            return False  # of another machine or an earlier boot nothing is certain but the lease's own end
+        return _started(int(number)) != process
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()[:8]
+    except OSError:
+        return "-"
+
+
+def _started(process: int) -> str | None:
+    """The kernel's start tick of a process; None when there is none, or it is a zombie, or the system does not say."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(") ")[2].split(" ")
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]

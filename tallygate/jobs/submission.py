@@ -1,0 +1,72 @@
+"""What a person asks for, and the plan that answers it. A plan touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from ..ledger.holds import Account, Budget
+from ..money import Money
+from ..pricing.estimate import Estimate
+from ..pricing.offers import ResourceRequest
+
+DEFAULT_COMMAND = "./run.sh"
+"""What runs when no command is given: the job directory's own ``run.sh``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A job directory and how it shall run. ``None`` everywhere means: as configured.
+
+    ``estimated_runtime_hours`` and ``budget`` are what the gate compares. ``bucket`` is an object store's URL.
+    ``accept_price`` replaces the offer's hourly price by one a person answers for. ``price_list`` is a saved list to choose
+    entry ``index`` from. ``key`` makes a repeated submission find the first one's job.
+    """
+
+    directory: Path
+    name: str
+    command: str | None = None
+    image: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    bucket: str | None = None
+    request: ResourceRequest
+    estimated_runtime_hours: Decimal | None = None
+    run_seconds_max: int | None = None
+    egress_gib: int = 0
+    budget: Money | None = None
+    charge_to: str | None = None
+    accept_price: Money | None = None
+    price_list: Path | None = None
+    index: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be launched, what it should cost, and the most it can.
+
+    ``estimates`` are the acceptable offers, best first. ``accounts`` are the jars of every budget it would be charged to, as they
+    stand now. ``files`` and ``size_bytes`` are what would be staged; ``secrets`` what is left out because it looks like one.
+    ``notes`` are things worth saying that are no reason to refuse.
+    """
+
+    submission: Submission
+    command: str
+    estimates: tuple[Estimate, ...]
+    budgets: tuple[Budget, ...]
+    accounts: tuple[Account, ...]
+    charged_to: str | None
+    files: int
+    size_bytes: int
+    secrets: tuple[str, ...]
+    offers_considered: int
+    notes: tuple[str, ...]
+
+    @property
+    def best(self) -> Estimate:
+        return self.estimates[0]
