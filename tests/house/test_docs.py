@@ -59,7 +59,7 @@ def test_the_tree_at_the_top_of_errors_names_every_error_under_its_parent() -> N
     drawn: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     for line in lines:
-        words = re.findall(r"(?<![\w'])([A-Z][A-Za-z]+)(?=  |$)", line)
+        words = re.findall(r"(?<![\w'])([A-Z][a-z]+[A-Za-z]*)(?=  |$)", line)
         indent = len(line) - len(line.lstrip())
         while parents and parents[-1][0] >= indent:
             parents.pop()

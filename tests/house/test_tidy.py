@@ -223,7 +223,9 @@ def test_every_query_asked_for_exists_on_both_engines() -> None:
     for path in modules():
         for node in queries_asked_for(tree_of(path)):
             engines = {place.parent.name for place in names.get(str(node.value), [])}
-            if not ("sql" in engines or {"sqlite", "postgresql"} <= engines):
+            # An engine's own module may ask for what only that engine has.
+            wanted = {path.stem} if path.stem in ("sqlite", "postgresql") else {"sqlite", "postgresql"}
+            if not ("sql" in engines or wanted <= engines):
                 missing.append(f"{where(path, node)} {node.value} (found for: {sorted(engines) or 'neither'})")
     assert missing == []
 
