@@ -1,6 +1,6 @@
 """Write the documents that are generated from the code. ``make docs`` runs this; a test compares the result.
 
-python docs/generate.py            writes docs/errors.md
+python docs/generate.py            writes docs/errors.md and the table in docs/configuration.md
 python docs/generate.py --check    writes nothing; exit 1 when a document is out of date
 """
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tallygate import errors
+from tallygate import config, errors
 
 HERE = Path(__file__).resolve().parent
 
@@ -59,7 +59,13 @@ def catalogue() -> str:
     return "\n".join(lines) + "\n"
 
 
-DOCUMENTS = {HERE / "errors.md": catalogue}
+def configuration() -> str:
+    """The text of docs/configuration.md: what is written there by hand, and the table of every setting at its end."""
+    text = (HERE / "configuration.md").read_text(encoding="utf-8")
+    return text.partition("\n| Setting |")[0] + "\n" + config.table()
+
+
+DOCUMENTS = {HERE / "errors.md": catalogue, HERE / "configuration.md": configuration}
 
 
 def main() -> int:
