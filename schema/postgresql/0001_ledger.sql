@@ -22,7 +22,7 @@ CREATE TABLE budgets (
 CREATE INDEX budgets_scope ON budgets (scope);
 
 CREATE TABLE accounts (
-    account_id    TEXT NOT NULL PRIMARY KEY,
+    account_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     budget_id     TEXT REFERENCES budgets (budget_id),
     job_id        TEXT UNIQUE,
     starts_at     TIMESTAMPTZ NOT NULL,
@@ -34,42 +34,45 @@ CREATE TABLE accounts (
     spent_nanos   BIGINT NOT NULL CHECK (spent_nanos BETWEEN -4000000000000000000 AND 4000000000000000000),
     excess_nanos  BIGINT NOT NULL CHECK (excess_nanos >= 0),
     entries       BIGINT NOT NULL CHECK (entries >= 0),
-    head          TEXT NOT NULL,
+    head          TEXT NOT NULL CHECK (length(head) = 64),
     -- The promise itself: beyond the limit only by what an overrun, a lowered limit or a soft budget has put on record.
     CONSTRAINT never_over_the_limit CHECK (held_nanos + spent_nanos <= limit_nanos + excess_nanos),
     CONSTRAINT one_owner CHECK ((budget_id IS NULL) <> (job_id IS NULL)),
     UNIQUE (budget_id, starts_at)
 ) WITH (fillfactor = 50);
 
+-- Accounts that holds and entries name exist by construction: both are inserted from the account row that was just written,
+-- in the same statement, and accounts are never deleted. A foreign key would check that again on every admission.
 CREATE TABLE holds (
-    hold_id         TEXT NOT NULL PRIMARY KEY,
-    account_id      TEXT NOT NULL REFERENCES accounts (account_id),
-    job_id          TEXT NOT NULL,
-    amount_nanos    BIGINT NOT NULL CHECK (amount_nanos BETWEEN 0 AND 100000000000000000),
+    job_id          TEXT COLLATE "C" NOT NULL,
+    account_id      TEXT COLLATE "C" NOT NULL,
+    hold_id         TEXT NOT NULL,
+    amount_nanos    BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     captured_nanos  BIGINT NOT NULL CHECK (captured_nanos >= 0),
     released_nanos  BIGINT NOT NULL CHECK (released_nanos >= 0),
-    spent_nanos     BIGINT NOT NULL,
+    spent_nanos     BIGINT NOT NULL CHECK (spent_nanos BETWEEN -100000000000000000 AND 100000000000000000),
     expires_at      TIMESTAMPTZ NOT NULL,
     opened_at       TIMESTAMPTZ NOT NULL,
     closed_at       TIMESTAMPTZ,
     revision        BIGINT NOT NULL CHECK (revision >= 0),
-    UNIQUE (job_id, account_id),
+    seal            TEXT NOT NULL CHECK (length(seal) = 64),
+    PRIMARY KEY (job_id, account_id),
     CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
 );
 CREATE INDEX holds_account_open ON holds (account_id) WHERE closed_at IS NULL;
 
 CREATE TABLE entries (
-    account_id    TEXT NOT NULL REFERENCES accounts (account_id),
+    account_id    TEXT COLLATE "C" NOT NULL,
     sequence      BIGINT NOT NULL CHECK (sequence > 0),
     entry_id      TEXT NOT NULL,
     hold_id       TEXT,
     kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
-                                                'release', 'expire', 'refund')),
+                                                'release', 'expire', 'refund', 'reverse')),
     amount_nanos  BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
     target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
-    key           TEXT NOT NULL,
+    key           TEXT COLLATE "C" NOT NULL,
     at            TIMESTAMPTZ NOT NULL,
     author        TEXT NOT NULL,
     reason        TEXT NOT NULL,

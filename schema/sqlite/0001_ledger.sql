@@ -34,7 +34,7 @@ CREATE TABLE accounts (
     spent_nanos   INTEGER NOT NULL CHECK (spent_nanos BETWEEN -4000000000000000000 AND 4000000000000000000),
     excess_nanos  INTEGER NOT NULL CHECK (excess_nanos >= 0),
     entries       INTEGER NOT NULL CHECK (entries >= 0),
-    head          TEXT NOT NULL,
+    head          TEXT NOT NULL CHECK (length(head) = 64),
     -- The promise itself: beyond the limit only by what an overrun, a lowered limit or a soft budget has put on record.
     CONSTRAINT never_over_the_limit CHECK (held_nanos + spent_nanos <= limit_nanos + excess_nanos),
     CONSTRAINT one_owner CHECK ((budget_id IS NULL) <> (job_id IS NULL)),
@@ -42,18 +42,19 @@ CREATE TABLE accounts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE holds (
-    hold_id         TEXT NOT NULL PRIMARY KEY,
-    account_id      TEXT NOT NULL REFERENCES accounts (account_id),
     job_id          TEXT NOT NULL,
-    amount_nanos    INTEGER NOT NULL CHECK (amount_nanos BETWEEN 0 AND 100000000000000000),
+    account_id      TEXT NOT NULL REFERENCES accounts (account_id),
+    hold_id         TEXT NOT NULL,
+    amount_nanos    INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     captured_nanos  INTEGER NOT NULL CHECK (captured_nanos >= 0),
     released_nanos  INTEGER NOT NULL CHECK (released_nanos >= 0),
-    spent_nanos     INTEGER NOT NULL,
+    spent_nanos     INTEGER NOT NULL CHECK (spent_nanos BETWEEN -100000000000000000 AND 100000000000000000),
     expires_at      TEXT NOT NULL,
     opened_at       TEXT NOT NULL,
     closed_at       TEXT,
     revision        INTEGER NOT NULL CHECK (revision >= 0),
-    UNIQUE (job_id, account_id),
+    seal            TEXT NOT NULL CHECK (length(seal) = 64),
+    PRIMARY KEY (job_id, account_id),
     CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
 ) STRICT, WITHOUT ROWID;
@@ -65,7 +66,7 @@ CREATE TABLE entries (
     entry_id      TEXT NOT NULL,
     hold_id       TEXT,
     kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
-                                                'release', 'expire', 'refund')),
+                                                'release', 'expire', 'refund', 'reverse')),
     amount_nanos  INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
     target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
