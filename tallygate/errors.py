@@ -20,10 +20,12 @@
         OutcomeUnknown             the reply is lost; a machine may exist
         Unavailable                the service cannot be asked now
         CredentialsMissing         nobody to ask as
+        ObjectMissing              the object store has no such object
       BillingError                 billing data cannot be used             exit 3
         NotYetAvailable            the bill is not there yet
         Quarantined                a delivery failed its checks and was not applied
       StoreError                   the database cannot be used             exit 4
+        StoreMissing               there is no database yet
         StoreBusy                  StoreReadOnly      StoreFull      StoreDamaged
         SchemaOutOfDate            SchemaTooNew       StoreUnreachable
         Conflict                   a row with this key already exists
@@ -173,6 +175,10 @@ class CredentialsMissing(ProviderError):
     """There are no credentials for this service."""
 
 
+class ObjectMissing(ProviderError):
+    """There is no such object in the object store."""
+
+
 class BillingError(TallygateError):
     """Billing data cannot be used."""
 
@@ -194,6 +200,12 @@ class StoreError(TallygateError):
     """The database cannot be used."""
 
     exit_code = 4
+
+
+class StoreMissing(StoreError):
+    """There is no database yet."""
+
+    default_cure = "Any command that writes makes it, for example: tallygate migrate"
 
 
 class StoreBusy(StoreError):
@@ -222,6 +234,8 @@ class StoreDamaged(StoreError):
 
 class StoreUnreachable(StoreError):
     """The database server cannot be reached."""
+
+    default_cure = "Check the host, user and password of the database URL, and that the server runs"
 
 
 class SchemaOutOfDate(StoreError):

@@ -45,12 +45,12 @@ class SeededEntropy:
         return self._random.randbytes(count)
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture()
+@pytest.fixture
 def entropy() -> SeededEntropy:
     return SeededEntropy()
 
@@ -106,7 +106,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture()
+@pytest.fixture
 def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated, empty database of its own for this test."""
     if engine == "sqlite":
@@ -118,7 +118,7 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         yield from _temporary(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
 
 
-@pytest.fixture()
+@pytest.fixture
 def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without any table; the SQLite file does not exist yet."""
     if engine == "sqlite":
@@ -127,7 +127,7 @@ def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Pa
         yield from _temporary(request.getfixturevalue("postgresql_server"), "")
 
 
-@pytest.fixture()
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A migrated, empty database, open."""
     opened = open_database(database_url)

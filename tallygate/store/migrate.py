@@ -1,21 +1,22 @@
 """Bringing a database to the schema this program needs, and refusing one that it must not touch.
 
-Migrations are the files ``schema/<engine>/NNNN_name.sql``, carried out in order. Each is one short transaction together
-with its row in ``schema_migrations``, under the write lock, so that a kill at any moment leaves the schema before or after
-it, and several processes may migrate at once. An applied file is never edited again: the next change is the next number.
+Migrations are the files ``schema/<engine>/NNNN_name.sql``, carried out in order. Each is one short transaction
+together with its row in ``schema_migrations``, under the write lock, so that a kill at any moment leaves the schema
+before or after it, and several processes may migrate at once. An applied file is never edited again: the next change
+is the next number.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from ..errors import SchemaOutOfDate, SchemaTooNew, StoreDamaged, StoreError
+from ..errors import SchemaOutOfDate, SchemaTooNew, StoreDamaged, StoreError, StoreMissing
 from ..ids import Entropy, new_install_id
 from ..times import Clock
-from .database import Database
+from .database import Database, Row, open_database
 
 _ROOM = os.path.dirname(os.path.abspath(__file__))
 _PLACES = (os.path.join(_ROOM, "..", "schema"), os.path.join(_ROOM, "..", "..", "schema"))
@@ -49,7 +50,8 @@ class MigratableDatabase(Database, Protocol):
 def migrate(database: Database, *, clock: Clock) -> int:
     """Apply what is missing; how many migrations that were. Changes nothing when the schema is current.
 
-    Raises ``SchemaTooNew``, or ``StoreDamaged`` for a database that is not Tallygate's or whose migrations were altered.
+    Raises ``SchemaTooNew``, or ``StoreDamaged`` for a database that is not Tallygate's or whose migrations were
+    altered.
     """
     target: MigratableDatabase = database  # type: ignore[assignment]  # both engines are
     migrations = load(database.engine)
@@ -58,7 +60,7 @@ def migrate(database: Database, *, clock: Clock) -> int:
     for migration in missing:
         with target.transaction():
             target.lock_schema()
-            # Another process may have been faster. Asked through the catalogue: a failed query would end the transaction.
+            # Another process may have been faster. The catalogue says so without a query that could fail.
             applied = target.all("schema.applied") if "schema_migrations" in _tables(database) else []
             if migration.number < _checked(migrations, applied):
                 continue
@@ -76,19 +78,61 @@ def migrate(database: Database, *, clock: Clock) -> int:
 
 
 def require_current(database: Database) -> None:
-    """Refuse a database whose schema is not exactly this program's. One query; changes nothing.
+    """Refuse a database whose schema is not this program's: one query by number and name, for commands that only read.
 
-    Raises ``SchemaOutOfDate``, ``SchemaTooNew`` or ``StoreDamaged``.
+    Raises ``SchemaOutOfDate``, ``SchemaTooNew`` or ``StoreDamaged``. The texts of applied migrations are compared by
+    ``migrate``, which whoever writes calls.
     """
-    migrations = load(database.engine)
-    applied = _checked(migrations, _applied(database))
-    if applied == 0:
-        raise SchemaOutOfDate("The database is empty", cure="Any command that writes sets it up: tallygate migrate")
-    if applied < len(migrations):
+    needed = [_numbered(file) for file in _files(database.engine)]
+    applied = [(row["number"], row["name"]) for row in _applied(database)]
+    if applied == needed:
+        return
+    if not applied:
+        raise SchemaOutOfDate("The database is empty", cure="Set it up with: tallygate migrate")
+    if applied == needed[: len(applied)]:
         raise SchemaOutOfDate(
-            f"The database has {applied} of the {len(migrations)} migrations this version needs",
+            f"The database has {len(applied)} of the {len(needed)} migrations that this version needs",
             cure="Bring it up to date with: tallygate migrate",
         )
+    if applied[: len(needed)] == needed:
+        raise _too_new(applied[len(needed)])
+    raise _altered(next(there for there, here in zip(applied, needed, strict=False) if there != here))
+
+
+def open_store(
+    url: str, *, clock: Clock, create: bool = True, busy_seconds: float = 30.0, allow_network_files: bool = False
+) -> Database:
+    """Open the store at ``url`` with the schema that this program needs.
+
+    With ``create`` it is made and migrated as necessary. Without, for reports and dry runs, nothing is created or
+    changed anywhere and writing is refused; a store that does not exist yet, or has no table yet, reads as an empty
+    one, which lives in memory for as long as it is open.
+    """
+    try:
+        database = open_database(url, create=create, busy_seconds=busy_seconds, allow_network_files=allow_network_files)
+    except StoreMissing:
+        return _empty_view(clock)
+    try:
+        if create:
+            migrate(database, clock=clock)
+        elif not _applied(database):
+            database.close()
+            return _empty_view(clock)
+        else:
+            require_current(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _empty_view(clock: Clock) -> Database:
+    from .sqlite import IN_MEMORY, SqliteDatabase
+
+    view = SqliteDatabase(IN_MEMORY)
+    migrate(view, clock=clock)
+    view.refuse_writes()
+    return view
 
 
 def install_id(database: Database, clock: Clock, entropy: Entropy) -> str:
@@ -104,19 +148,13 @@ def install_id(database: Database, clock: Clock, entropy: Entropy) -> str:
 @cache
 def load(engine: str) -> tuple[Migration, ...]:
     """The migrations of ``engine`` in order, from the checkout or the installed package."""
-    import hashlib
+    import hashlib  # here, because commands that only read need not wait for it
 
-    folder = os.path.join(schema_folder(), engine)
     found = []
-    for file in sorted(os.listdir(folder)):
-        stem, dot_sql = os.path.splitext(file)
-        if dot_sql == ".sql":
-            number, _, name = stem.partition("_")
-            with open(os.path.join(folder, file), encoding="utf-8") as handle:
-                text = handle.read()
-            found.append(Migration(int(number), name, text, hashlib.sha256(text.encode()).hexdigest()))
-    if [migration.number for migration in found] != list(range(len(found))):
-        raise StoreError(f"The migrations in {folder} are not numbered 0000, 0001, ... without a gap")
+    for file in _files(engine):
+        with open(os.path.join(schema_folder(), engine, file), encoding="utf-8") as handle:
+            text = handle.read()
+        found.append(Migration(*_numbered(file), text, hashlib.sha256(text.encode()).hexdigest()))
     return tuple(found)
 
 
@@ -128,23 +166,43 @@ def schema_folder() -> str:
     raise StoreError("The schema files are missing", cure="Install Tallygate again")
 
 
-def _checked(migrations: tuple[Migration, ...], applied: Iterable[object]) -> int:
+def _files(engine: str) -> list[str]:
+    folder = os.path.join(schema_folder(), engine)
+    files = sorted(file for file in os.listdir(folder) if file.endswith(".sql"))
+    if [_numbered(file)[0] for file in files] != list(range(len(files))):
+        raise StoreError(f"The migrations in {folder} are not numbered 0000, 0001, ... without a gap")
+    return files
+
+
+def _numbered(file: str) -> tuple[int, str]:
+    number, _, name = file.removesuffix(".sql").partition("_")
+    return int(number), name
+
+
+def _checked(migrations: tuple[Migration, ...], applied: Iterable[Row]) -> int:
     """How many migrations are applied, provided that they are a beginning of ours, unaltered."""
     count = 0
     for row in applied:
-        number, digest = row["number"], row["digest"]  # type: ignore[index]
         if count >= len(migrations):
-            raise SchemaTooNew(f"The database has migration {number:04d}, newer than this version knows")
-        if number != count or digest != migrations[count].digest:
-            raise StoreDamaged(
-                f"Migration {number:04d} of the database is not the one this version has",
-                cure="Use the Tallygate version that made the database; nothing was changed",
-            )
+            raise _too_new((row["number"], row["name"]))
+        if (row["number"], row["digest"]) != (count, migrations[count].digest):
+            raise _altered((row["number"], row["name"]))
         count += 1
     return count
 
 
-def _applied(database: Database) -> Iterable[object]:
+def _too_new(migration: tuple[object, object]) -> SchemaTooNew:
+    return SchemaTooNew(f"The database has migration {migration[0]:04} ({migration[1]}), newer than this version knows")
+
+
+def _altered(migration: tuple[object, object]) -> StoreDamaged:
+    return StoreDamaged(
+        f"Migration {migration[0]:04} ({migration[1]}) of the database is not the one that this version has",
+        cure="Use the Tallygate version that made the database; nothing was changed",
+    )
+
+
+def _applied(database: Database) -> Sequence[Row]:
     try:
         return database.all("schema.applied")
     except StoreError as error:

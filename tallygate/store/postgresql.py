@@ -10,15 +10,20 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import cache
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg.types.string import TextLoader
 
 from ..errors import (
     CommitUnknown,
+    ConfigError,
     Conflict,
     StoreBusy,
     StoreDamaged,
@@ -29,55 +34,90 @@ from ..errors import (
     TallygateError,
 )
 from .database import Row
-from .queries import named
+from .queries import named, plain
 
 _VALUE = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
+_LINE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How soon a line that is dead counts as dead (seconds; the last in milliseconds), unless the URL says otherwise."""
+
+
+class _NumericLoader(Loader):
+    """A NUMERIC without a point, such as the sum of a BIGINT column, is a whole number."""
+
+    def load(self, data: Any) -> int | Decimal:
+        digits = bytes(data).decode()
+        return int(digits) if digits.lstrip("-").isdigit() else Decimal(digits)
+
 
 class PostgresqlDatabase:
-    """One connection to a PostgreSQL server. Not shared between threads or across a fork."""
+    """One connection to a PostgreSQL server. Not shared between threads or across a fork.
+
+    A writable one is refused by a server that only reads, such as a replica.
+    """
 
     engine = "postgresql"
 
-    def __init__(self, url: str, *, busy_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, *, writable: bool = True, busy_seconds: float = 30.0) -> None:
         self._process = os.getpid()
+        self._writable = writable
+        self._inside = False
+        address = _address(url, writable=writable)
         try:
-            self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row, prepare_threshold=1)
+            self._connection = psycopg.connect(address, autocommit=True, row_factory=dict_row, prepare_threshold=1)
             self._connection.adapters.register_loader("jsonb", TextLoader)
-            self._connection.execute("SET TIME ZONE 'UTC'")
-            self._connection.execute("SET synchronous_commit = on")
-            self._connection.execute(f"SET lock_timeout = {int(busy_seconds * 1000)}")
-            self._connection.execute("SET default_transaction_isolation = 'read committed'")
+            self._connection.adapters.register_loader("date", TextLoader)
+            self._connection.adapters.register_loader("numeric", _NumericLoader)
             self._cursor = self._connection.cursor()
         except psycopg.Error as error:
             raise _translated(error) from error
+        self._prepare(int(busy_seconds * 1000))
+
+    def _prepare(self, busy_milliseconds: int) -> None:
+        settings = {
+            "timezone": "'UTC'",
+            "datestyle": "'ISO, YMD'",
+            "synchronous_commit": "on",
+            "default_transaction_isolation": "'read committed'",
+            "lock_timeout": busy_milliseconds,
+            # A client that vanished without closing its line must not keep a budget's row locked.
+            "idle_in_transaction_session_timeout": max(60_000, 2 * busy_milliseconds),
+            "default_transaction_read_only": "off" if self._writable else "on",
+        }
+        # In two messages on purpose: a pooler that forbids transactions shows itself here and not at the first launch.
+        self._plain("BEGIN; " + "; ".join(f"SET {name} = {value}" for name, value in settings.items()))
+        self._plain("COMMIT")
 
     # --- the five verbs
 
     @property
     def in_transaction(self) -> bool:
-        return self._connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+        return self._inside
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._same_process()
-        if self.in_transaction:
+        if self._inside:
             raise StoreError("A transaction is already open on this connection")
+        if not self._writable:
+            raise StoreReadOnly("The database was opened for reading only", cure="")
         self._plain("BEGIN")
+        self._inside = True
         try:
-            yield
-        except BaseException:
-            if not self._connection.broken:
-                self._plain("ROLLBACK")
-            raise
-        try:
-            self._cursor.execute("COMMIT")
-        except psycopg.OperationalError as error:
-            if self._connection.broken:
-                raise CommitUnknown(f"The connection was lost while committing ({_sentence(error)})") from error
-            raise _translated(error) from error
-        except psycopg.Error as error:
-            raise _translated(error) from error
+            try:
+                yield
+            except BaseException:
+                self._roll_back()
+                raise
+            self._commit()
+        finally:
+            self._inside = False
 
     def run(self, query: str, /, **values: object) -> int:
         return self._execute(query, values).rowcount
@@ -88,8 +128,14 @@ class PostgresqlDatabase:
     def all(self, query: str, /, **values: object) -> Sequence[Row]:
         return self._execute(query, values).fetchall()
 
+    def problems(self) -> list[str]:
+        """Nothing: page checksums are the server's own business, and it refuses what they do not match."""
+        return []
+
     def close(self) -> None:
-        self._connection.close()
+        # In a forked child the line belongs to the parent; closing it here would say goodbye for both.
+        if os.getpid() == self._process:
+            self._connection.close()
 
     # --- for migrations
 
@@ -106,22 +152,65 @@ class PostgresqlDatabase:
 
     def _execute(self, query: str, values: dict[str, object]) -> psycopg.Cursor[dict[str, object]]:
         self._same_process()
+        bound = plain(values)
+        alive = not self._connection.closed
         try:
-            return self._cursor.execute(_statement(query), values)
-        except psycopg.Error as error:
+            return self._cursor.execute(_statement(query), bound)
+        except (psycopg.Error, UnicodeError) as error:
+            if alive and self._connection.broken and not self._inside:
+                # Outside a transaction the statement is its own commit, and the answer to it is lost.
+                raise CommitUnknown(f"The connection was lost while committing ({_sentence(error)})") from error
             raise _translated(error) from error
 
     def _plain(self, statement: str) -> None:
         try:
-            self._cursor.execute(statement.encode())
+            self._cursor.execute(statement.encode(), prepare=False)
         except psycopg.Error as error:
             raise _translated(error) from error
+
+    def _commit(self) -> None:
+        if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            # The server would answer COMMIT with a silent rollback.
+            self._roll_back()
+            raise StoreError("A statement in this transaction has failed; nothing of it is stored")
+        lost_before = self._connection.closed
+        try:
+            self._cursor.execute(b"COMMIT", prepare=False)
+        except psycopg.Error as error:
+            if self._connection.broken and not lost_before:
+                raise CommitUnknown(f"The connection was lost while committing ({_sentence(error)})") from error
+            raise _translated(error) from error
+
+    def _roll_back(self) -> None:
+        try:
+            if not self._connection.closed:
+                self._cursor.execute(b"ROLLBACK", prepare=False)
+        except psycopg.Error:
+            # A line that breaks here loses nothing: the server rolls back what it does not see committed.
+            self._connection.close()
 
     def _same_process(self) -> None:
         if os.getpid() != self._process:
             raise StoreError(
                 "A database connection cannot be used after a fork; open the store again in the new process"
             )
+
+
+def _address(url: str, *, writable: bool) -> str:
+    try:
+        wanted = conninfo_to_dict(url)
+        settings: dict[str, Any] = {name: value for name, value in _LINE.items() if name not in wanted}
+        settings["client_encoding"] = "UTF8"
+        settings.setdefault("application_name", wanted.get("application_name", "tallygate"))
+        if writable:
+            settings["target_session_attrs"] = "read-write"
+        return make_conninfo(url, **settings)
+    except psycopg.ProgrammingError:
+        # Without the driver's own sentence, which may quote the password.
+        raise ConfigError(
+            "The PostgreSQL URL cannot be read",
+            cure="Write postgresql://user:password@host:5432/name, with %25 for a %, %2F for a / and %40 for an @",
+        ) from None
 
 
 def _split(script: str) -> Iterator[str]:
@@ -144,6 +233,8 @@ def _statement(query: str) -> bytes:
     return _VALUE.sub(r"%(\1)s", statement.replace("%", "%%")).encode()
 
 
+# --- errors
+
 _BY_CLASS: tuple[tuple[type[psycopg.Error], type[StoreError], str], ...] = (
     (pg.UniqueViolation, Conflict, "A row with this key already exists"),
     (pg.LockNotAvailable, StoreBusy, "Another session holds the rows"),
@@ -154,16 +245,27 @@ _BY_CLASS: tuple[tuple[type[psycopg.Error], type[StoreError], str], ...] = (
     (pg.InsufficientPrivilege, StoreReadOnly, "The server does not allow this user to do that"),
     (pg.DiskFull, StoreFull, "The server's disk is full"),
     (pg.DataCorrupted, StoreDamaged, "The server reports damaged data"),
+    (pg.IndexCorrupted, StoreDamaged, "The server reports damaged data"),
     (psycopg.OperationalError, StoreUnreachable, "The database server cannot be reached"),
 )
 
 
-def _translated(error: psycopg.Error) -> TallygateError:
-    for theirs, ours, says in _BY_CLASS:
+def _translated(error: psycopg.Error | UnicodeError) -> TallygateError:
+    says = _sentence(error)
+    if "statement pooling mode" in says:
+        return StoreError(
+            f"The connection pooler does not allow transactions ({says})",
+            cure="Set the pooler to session mode for this database, or name the server itself in the URL",
+        )
+    if "session is read-only" in says or "server is in hot standby mode" in says:
+        return StoreReadOnly(
+            f"The server is a replica or read-only ({says})", cure="Name the primary server in the URL"
+        )
+    for theirs, ours, what in _BY_CLASS:
         if isinstance(error, theirs):
-            return ours(f"{says} ({_sentence(error)})")
-    return StoreError(f"The database refused ({_sentence(error)})")
+            return ours(f"{what} ({says})")
+    return StoreError(f"The database refused ({says})")
 
 
-def _sentence(error: psycopg.Error) -> str:
+def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:300]

@@ -6,102 +6,133 @@ a committed transaction when several processes reset the log at the same time (f
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 
 from ..errors import (
+    CommitUnknown,
     Conflict,
     StoreBusy,
     StoreDamaged,
     StoreError,
     StoreFull,
+    StoreMissing,
     StoreReadOnly,
     TallygateError,
 )
 from ..times import text
 from .database import Row
-from .queries import named
+from .queries import named, plain
 from .queue import WriteQueue
 
 WAL_IS_SAFE_FROM = (3, 51, 3)
 
+IN_MEMORY = ":memory:"
+"""The path of a database that lives and dies with its connection."""
+
 _NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "9p",
+        "afs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "beegfs",
+        "gpfs",
+        "fuse",
+    }
 )
 
 
 class SqliteDatabase:
-    """One connection to a SQLite file. Not shared between threads or across a fork."""
+    """One connection to a SQLite file. Not shared between threads or across a fork.
+
+    With ``writable`` false no file is created or changed, ours or SQLite's own. A writer waits at most
+    ``busy_seconds`` in the queue, and at most as long again when a program outside the queue (the ``sqlite3`` shell,
+    a backup) holds the file.
+    """
 
     engine = "sqlite"
 
-    def __init__(self, path: str, *, busy_seconds: float = 30.0, allow_network_files: bool = False) -> None:
+    def __init__(
+        self, path: str, *, writable: bool = True, busy_seconds: float = 30.0, allow_network_files: bool = False
+    ) -> None:
         self.path = path
         self._busy_seconds = busy_seconds
         self._process = os.getpid()
-        if not allow_network_files:
-            _refuse_network_file_system(path)
-        self._queue = WriteQueue(f"{os.path.realpath(path)}.lock")
-        new = not os.path.exists(path)
+        self._writable = writable
+        self._inside = self._spoiled = False
+        self._queue: WriteQueue | None = None
+        if path != IN_MEMORY:
+            if not allow_network_files:
+                _refuse_network_file_system(path)
+            if writable:
+                self._queue = WriteQueue(f"{os.path.realpath(path)}.lock", like=path)
+            _find(path, create=writable)
         try:
-            if new:
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, cached_statements=256)
-            self._connection.row_factory = sqlite3.Row
+            self._connection = sqlite3.connect(
+                _address(path), uri=True, timeout=busy_seconds, isolation_level=None, cached_statements=256
+            )
             self._prepare()
-        except OSError as error:
-            raise StoreReadOnly(f"The database {path} cannot be created: {error.strerror}") from error
         except sqlite3.Error as error:
             raise _translated(error, path) from error
 
     def _prepare(self) -> None:
-        run = self._connection.execute
-        run("PRAGMA foreign_keys = ON")
-        run("PRAGMA trusted_schema = OFF")
-        if sqlite3.sqlite_version_info >= WAL_IS_SAFE_FROM:
-            run("PRAGMA journal_mode = WAL")
-            run("PRAGMA synchronous = FULL")
+        switch = self._connection.execute
+        switch("PRAGMA foreign_keys = ON")
+        switch("PRAGMA trusted_schema = OFF")
+        switch("PRAGMA cell_size_check = ON")
+        if not self._writable:
+            switch("PRAGMA query_only = ON")
+        elif sqlite3.sqlite_version_info >= WAL_IS_SAFE_FROM:
+            switch("PRAGMA journal_mode = WAL")
+            switch("PRAGMA synchronous = FULL")
         else:
-            run("PRAGMA journal_mode = TRUNCATE")
-            run("PRAGMA synchronous = EXTRA")
+            switch("PRAGMA journal_mode = TRUNCATE")
+            switch("PRAGMA synchronous = EXTRA")
         self._connection.create_function("sha256_hex", 1, _sha256_hex, deterministic=True)
 
     # --- the five verbs
 
     @property
     def in_transaction(self) -> bool:
-        return self._connection.in_transaction
+        return self._inside
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self._same_process()
-        if self._connection.in_transaction:
+        if self._inside:
             raise StoreError("A transaction is already open on this connection")
-        started = time.monotonic()
-        self._queue.enter(self._busy_seconds)
+        if not self._writable:
+            raise StoreReadOnly(f"{self.path} was opened for reading only", cure="")
+        if self._queue is not None:
+            self._queue.enter(self._busy_seconds)
         try:
-            left = max(0.0, self._busy_seconds - (time.monotonic() - started))
-            self._begin(left)
+            self._plain("BEGIN IMMEDIATE")
+            self._inside, self._spoiled = True, False
             try:
                 yield
             except BaseException:
-                # SQLite has already rolled back by itself when the disk was full or the file failed.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
             self._commit()
         finally:
-            self._queue.leave()
+            self._inside = False
+            if self._queue is not None:
+                self._queue.leave()
 
     def run(self, query: str, /, **values: object) -> int:
         statements = named(self.engine, query)
-        if self._connection.in_transaction:
+        if self._inside:
             return self._execute(statements, values)
         with self.transaction():
             return self._execute(statements, values)
@@ -113,16 +144,37 @@ class SqliteDatabase:
     def all(self, query: str, /, **values: object) -> Sequence[Row]:
         self._same_process()
         (statement,) = named(self.engine, query)
+        bound = _bound(values)
+        self._unspoiled()
         try:
-            cursor = self._connection.execute(statement, _bound(values))
+            # Read to the end at once: an unfinished read would keep writers from committing.
+            cursor = self._connection.execute(statement, bound)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+        except (sqlite3.Error, UnicodeError) as error:
+            raise self._failed(error) from error
+
+    def problems(self) -> list[str]:
+        try:
+            found = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check")]
+            orphans = self._connection.execute("PRAGMA foreign_key_check").fetchall()
         except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+            return [str(error)]
+        return [line for line in found if line != "ok"] + [
+            f"a row of {table} refers to a row of {parent} that is not there" for table, _, parent, _ in orphans
+        ]
 
     def close(self) -> None:
-        self._connection.close()
-        self._queue.close()
+        # In a forked child the file belongs to the parent: SQLite forbids even closing it there.
+        if os.getpid() == self._process:
+            self._connection.close()
+            if self._queue is not None:
+                self._queue.close()
+
+    def refuse_writes(self) -> None:
+        """From here on for reading only."""
+        self._plain("PRAGMA query_only = ON")
+        self._writable = False
 
     # --- for migrations
 
@@ -133,38 +185,53 @@ class SqliteDatabase:
         return _split(script)
 
     def define(self, statement: str) -> None:
-        try:
-            self._connection.execute(statement)
-        except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+        self._plain(statement)
 
     # --- inside
 
     def _execute(self, statements: Sequence[str], values: dict[str, object]) -> int:
         bound = _bound(values)
+        self._unspoiled()
         changed = 0
         try:
             for statement in statements:
                 changed = self._connection.execute(statement, bound).rowcount
-        except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+        except (sqlite3.Error, UnicodeError) as error:
+            raise self._failed(error) from error
         return changed
 
-    def _begin(self, seconds: float) -> None:
-        # A program that does not know our queue (the sqlite3 shell, a backup) may hold the lock all the same.
+    def _plain(self, statement: str) -> None:
         try:
-            self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(statement)
         except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error | UnicodeError) -> TallygateError:
+        self._spoiled = self._inside
+        return _translated(error, self.path)
+
+    def _unspoiled(self) -> None:
+        # PostgreSQL ends a transaction at the first error; here the same, or code that works on one fails on the other.
+        if self._spoiled and self._inside:
+            raise StoreError("A statement in this transaction has failed; nothing of it is stored")
 
     def _commit(self) -> None:
         try:
+            self._unspoiled()
             self._connection.execute("COMMIT")
+        except StoreError:
+            self._roll_back()
+            raise
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
+            if _code(error) & 0xFF == sqlite3.SQLITE_IOERR:
+                raise CommitUnknown(f"The disk failed while committing to {self.path} ({error})") from error
             raise _translated(error, self.path) from error
+
+    def _roll_back(self) -> None:
+        # SQLite has already rolled back by itself when the disk was full or the file failed.
+        if self._connection.in_transaction:
+            self._plain("ROLLBACK")
 
     def _same_process(self) -> None:
         if os.getpid() != self._process:
@@ -172,17 +239,19 @@ class SqliteDatabase:
 
 
 def _bound(values: dict[str, object]) -> dict[str, object]:
-    return {name: text(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    return {name: text(value) if isinstance(value, datetime) else value for name, value in plain(values).items()}
 
 
 def _sha256_hex(value: str) -> str:
+    import hashlib  # here, because most commands only read and need not wait for it
+
     return hashlib.sha256(value.encode()).hexdigest()
 
 
-def _split(statements: str) -> Iterator[str]:
+def _split(script: str) -> Iterator[str]:
     """Whole statements, by SQLite's own idea of completeness, so that triggers stay in one piece."""
     pending = ""
-    for line in statements.splitlines(keepends=True):
+    for line in script.splitlines(keepends=True):
         pending += line
         if sqlite3.complete_statement(pending):
             yield pending
@@ -191,49 +260,84 @@ def _split(statements: str) -> Iterator[str]:
         yield pending
 
 
-_BY_CODE: dict[int, type[StoreError]] = {
-    sqlite3.SQLITE_BUSY: StoreBusy,
-    sqlite3.SQLITE_LOCKED: StoreBusy,
-    sqlite3.SQLITE_FULL: StoreFull,
-    sqlite3.SQLITE_READONLY: StoreReadOnly,
-    sqlite3.SQLITE_CANTOPEN: StoreReadOnly,
-    sqlite3.SQLITE_PERM: StoreReadOnly,
-    sqlite3.SQLITE_CORRUPT: StoreDamaged,
-    sqlite3.SQLITE_NOTADB: StoreDamaged,
-}
+# --- the file
 
 
-def _translated(error: sqlite3.Error, path: str) -> TallygateError:
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
-        return Conflict(f"A row with this key already exists ({error})")
-    kind = _BY_CODE.get(code & 0xFF, StoreError)
-    return kind(f"{_SAYS.get(kind, 'The database refused')}: {path} ({error})")
+def _find(path: str, *, create: bool) -> None:
+    """See that the file is there and can be used, making it for this user alone if it may be created."""
+    if not os.path.exists(path):
+        if not create:
+            raise StoreMissing(f"There is no database at {path}")
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreReadOnly(f"The database {path} cannot be created: {error.strerror}") from error
+    if create:
+        for place in (path, os.path.dirname(os.path.realpath(path))):  # SQLite's journal lies beside the file
+            if not os.access(place, os.W_OK, effective_ids=True):
+                raise StoreReadOnly(f"The database {path} cannot be written: {place} is read-only for this user")
 
 
-_SAYS: dict[type[StoreError], str] = {
-    StoreBusy: "Another process holds the database",
-    StoreFull: "The disk is full",
-    StoreReadOnly: "The database cannot be written or opened",
-    StoreDamaged: "The file is damaged or not a database",
-}
+def _address(path: str) -> str:
+    """The path as a URI that lets SQLite open what is there but never create a file with rights of its own choice."""
+    if path == IN_MEMORY:
+        return "file::memory:"
+    plain_path = os.path.abspath(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file://{plain_path}?mode=rw"
 
 
 def _refuse_network_file_system(path: str) -> None:
     """SQLite's locks are unreliable on network file systems; a lost lock here would be lost money."""
     try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+            mounts = file.read()
+    except OSError:  # not Linux: nothing to ask
         return
-    place = os.path.realpath(path)
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        fields = line.split(" ")
-        point = fields[1].replace("\\040", " ")
-        if len(point) >= len(best) and (place == point or place.startswith(point.rstrip("/") + "/")):
-            best, kind = point, fields[2]
-    if kind in _NETWORK_FILE_SYSTEMS:
+    kind, point = file_system_of(os.path.realpath(path), mounts)
+    if kind.partition(".")[0] in _NETWORK_FILE_SYSTEMS:
         raise StoreError(
-            f"{path} lies on a network file system ({kind} at {best}), where SQLite's locks cannot be trusted",
+            f"{path} lies on a network file system ({kind} at {point}), where SQLite's locks cannot be trusted",
             cure="Put the database on a local disk, use PostgreSQL, or set store.allow_network_files to true",
         )
+
+
+def file_system_of(path: str, mounts: str) -> tuple[str, str]:
+    """The type of the file system that ``path`` lies on and its mount point, from the text of ``/proc/self/mounts``."""
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, its_kind, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
+            best, kind = point, its_kind
+    return kind, best
+
+
+# --- errors
+
+_BY_CODE: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreBusy, "Another process holds the database"),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "Another process holds the database"),
+    sqlite3.SQLITE_FULL: (StoreFull, "The disk is full"),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "The database cannot be written"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "The database cannot be written"),
+    sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, "The database cannot be opened"),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, "The database is damaged"),
+    sqlite3.SQLITE_NOTADB: (StoreDamaged, "The file is not a database"),
+    sqlite3.SQLITE_IOERR: (StoreError, "The disk failed"),
+}
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))
+
+
+def _translated(error: sqlite3.Error | UnicodeError, path: str) -> TallygateError:
+    code = _code(error)
+    if code in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY):
+        return Conflict(f"A row with this key already exists ({error})")
+    if code == sqlite3.SQLITE_READONLY_DBMOVED:
+        return StoreDamaged(
+            f"The database was moved or deleted while it was open: {path}", cure="Nothing was changed. Start again"
+        )
+    kind, says = _BY_CODE.get(code & 0xFF, (StoreError, "The database refused"))
+    return kind(f"{says}: {path} ({error})")
