@@ -29,7 +29,6 @@ class Defaults:
     budget: Money | None
     estimated_runtime_hours: Decimal
     charge_to: str | None
-    image: str | None
 
 
 class Planner:

@@ -29,13 +29,16 @@ class Threshold:
     action: Action
 
 
-DEFAULT = (
-    Threshold(50, Action.TELL),
-    Threshold(80, Action.TELL),
-    Threshold(85, Action.NO_NEW_ATTEMPT),
-    Threshold(90, Action.CHECKPOINT),
-    Threshold(100, Action.STOP),
-)
+def graduated(percents: Sequence[int]) -> tuple[Threshold, ...]:
+    """Thresholds at these percents: the highest stops, below it a checkpoint is asked for, below that no further attempt
+    is admitted, and all lower ones tell."""
+    actions = [Action.STOP, Action.CHECKPOINT, Action.NO_NEW_ATTEMPT]
+    falling = sorted(set(percents), reverse=True)
+    named = [Threshold(percent, action) for percent, action in zip(falling, actions, strict=False)]
+    return tuple(named) + tuple(Threshold(percent, Action.TELL) for percent in falling[len(actions) :])
+
+
+DEFAULT = graduated((50, 80, 90, 100))
 
 
 def due(thresholds: Sequence[Threshold], *, metered: Money, hold: Money, done_percent: int) -> list[Threshold]:

@@ -140,6 +140,41 @@ def estimate(
     return found
 
 
+RETRY_SECONDS_MIN = 10
+"""An interrupted job is launched again only when its hold still pays for at least this long."""
+
+
+def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, disk_gib: int = 0) -> Estimate:
+    """The bounds of a further attempt that must live on what a hold still keeps.
+
+    Raises ``BudgetExceeded`` when that pays for less than ``RETRY_SECONDS_MIN``.
+    """
+    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    price_max, seconds = _price_and_deadline(offer, terms, sides, wanted=run_seconds_max, budget=budget)
+    parts = sides.parts(price_max, seconds, terms)
+    if seconds < RETRY_SECONDS_MIN or _sum(parts) > budget:
+        raise BudgetExceeded(f"${budget.shown(4)} still held do not pay for another attempt on {offer}")
+    hours = Decimal(seconds) / 3600
+    return Estimate(
+        offer=offer,
+        hours=hours,
+        budget=budget,
+        expected=offer.hourly_price.for_seconds(seconds, round_up=True),
+        price_max=price_max,
+        run_seconds_max=seconds,
+        kill_seconds=terms.kill_seconds,
+        parts=parts,
+        worst_case=_sum(parts),
+        assumptions=_assumptions(offer, terms, price_max, seconds, 0),
+    )
+
+
+def added_cost(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, more: int, disk_gib: int) -> Money:
+    """What running ``more`` seconds beyond ``seconds`` adds to the worst case at ``price_max`` an hour."""
+    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    return sides.cost(price_max, seconds + more, terms) - sides.cost(price_max, seconds, terms)
+
+
 def runtime_seconds(hours: Decimal) -> int:
     """Whole seconds of ``hours``, rounded up."""
     return int((hours * 3600).to_integral_value(rounding=ROUND_CEILING))
