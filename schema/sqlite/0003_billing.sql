@@ -46,7 +46,7 @@ CREATE TABLE cost_tracking (
     billing_period_start  TEXT NOT NULL,
     billing_period_end    TEXT NOT NULL,
     retrieved_at          TEXT NOT NULL,
-    raw_data              TEXT CHECK (raw_data IS NULL OR json_valid(raw_data)),
+    raw_data              TEXT CHECK (raw_data GLOB '[[{]*'),
     version_id            TEXT NOT NULL REFERENCES charge_versions (version_id),
     UNIQUE (job_id, provider, cost_type, billing_period_start),
     FOREIGN KEY (job_id) REFERENCES jobs (job_id) ON DELETE CASCADE
