@@ -91,3 +91,10 @@ CREATE TRIGGER accounts_are_never_deleted BEFORE DELETE ON accounts
     FOR EACH ROW EXECUTE FUNCTION refuse_change('accounts are never deleted');
 CREATE TRIGGER holds_are_never_deleted BEFORE DELETE ON holds
     FOR EACH ROW EXECUTE FUNCTION refuse_change('holds are never deleted');
+-- TRUNCATE asks no row trigger, so it has its own.
+CREATE TRIGGER entries_are_never_emptied BEFORE TRUNCATE ON entries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('entries are never deleted: append a correction');
+CREATE TRIGGER accounts_are_never_emptied BEFORE TRUNCATE ON accounts
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('accounts are never deleted');
+CREATE TRIGGER holds_are_never_emptied BEFORE TRUNCATE ON holds
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('holds are never deleted');

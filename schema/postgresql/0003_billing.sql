@@ -39,7 +39,7 @@ CREATE TABLE cost_tracking (
     provider              TEXT NOT NULL,
     cost_type             TEXT NOT NULL,
     amount_nanos          BIGINT NOT NULL CHECK (amount_nanos BETWEEN -100000000000000000 AND 100000000000000000),
-    amount                NUMERIC GENERATED ALWAYS AS (amount_nanos / 1e9) STORED,
+    amount                NUMERIC GENERATED ALWAYS AS (amount_nanos * 0.000000001) STORED,
     effective_nanos       BIGINT NOT NULL,
     list_nanos            BIGINT NOT NULL,
     currency              TEXT NOT NULL DEFAULT 'USD' CHECK (length(currency) = 3),
@@ -94,7 +94,7 @@ CREATE TABLE cloud_costs (
     currency        TEXT NOT NULL CHECK (length(currency) = 3),
     cost_nanos      BIGINT NOT NULL CHECK (cost_nanos BETWEEN -100000000000000000 AND 100000000000000000),
     cost_usd_nanos  BIGINT CHECK (cost_usd_nanos BETWEEN -100000000000000000 AND 100000000000000000),
-    cost_usd        NUMERIC GENERATED ALWAYS AS (cost_usd_nanos / 1e9) STORED,
+    cost_usd        NUMERIC GENERATED ALWAYS AS (cost_usd_nanos * 0.000000001) STORED,
     version_id      TEXT REFERENCES charge_versions (version_id),
     created_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
@@ -106,13 +106,13 @@ CREATE INDEX cloud_costs_version ON cloud_costs (version_id);
 CREATE INDEX cloud_costs_service ON cloud_costs (service_name);
 
 CREATE VIEW daily_cost_summary AS
-SELECT usage_date, cloud_provider, sum(cost_usd_nanos) / 1e9 AS total_cost_usd, count(DISTINCT service_name) AS service_count
+SELECT usage_date, cloud_provider, sum(cost_usd_nanos) * 0.000000001 AS total_cost_usd, count(DISTINCT service_name) AS service_count
 FROM cloud_costs GROUP BY usage_date, cloud_provider;
 
 CREATE VIEW service_cost_summary AS
-SELECT cloud_provider, service_name, sum(cost_usd_nanos) / 1e9 AS total_cost_usd,
+SELECT cloud_provider, service_name, sum(cost_usd_nanos) * 0.000000001 AS total_cost_usd,
        count(DISTINCT usage_date) AS day_count,
-       sum(cost_usd_nanos) / 1e9 / count(DISTINCT usage_date) AS avg_daily_cost_usd,
+       round(sum(cost_usd_nanos) * 0.000000001 / count(DISTINCT usage_date), 9) AS avg_daily_cost_usd,
        min(usage_date) AS first_date, max(usage_date) AS last_date
 FROM cloud_costs GROUP BY cloud_provider, service_name;
 

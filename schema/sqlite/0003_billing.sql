@@ -96,8 +96,8 @@ CREATE TABLE cloud_costs (
     cost_usd_nanos  INTEGER CHECK (cost_usd_nanos BETWEEN -100000000000000000 AND 100000000000000000),
     cost_usd        REAL GENERATED ALWAYS AS (cost_usd_nanos / 1e9) VIRTUAL,
     version_id      TEXT REFERENCES charge_versions (version_id),
-    created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    updated_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    updated_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
     UNIQUE (cloud_provider, account_id, service_name, region, usage_date, currency)
 ) STRICT;
 CREATE INDEX cloud_costs_date ON cloud_costs (usage_date);

@@ -90,6 +90,7 @@ class SqliteDatabase:
         switch = self._connection.execute
         switch("PRAGMA foreign_keys = ON")
         switch("PRAGMA trusted_schema = OFF")
+        switch("PRAGMA recursive_triggers = ON")  # or REPLACE would delete without asking the triggers
         switch("PRAGMA cell_size_check = ON")
         if not self._writable:
             switch("PRAGMA query_only = ON")
