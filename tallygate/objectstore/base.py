@@ -47,17 +47,15 @@ class StoredObject:
 class ObjectStore(Protocol):
     """A place for inputs, results and logs. A failed call leaves an object as it was or as it was to be, never half."""
 
-    @property
-    def url(self) -> str:
-        """Where this store lies, such as ``file:///srv/objects``; ``open_store(store.url)`` opens it again."""
-        ...
+    def url(self, key: str = "") -> str:
+        """The URL of an object or of all below ``key``, as it is kept with a job; without a key, of the store itself.
 
-    def url_of(self, key: str) -> str:
-        """The full URL of one object, as it is kept with a job. Using it may need credentials; see ``sign``."""
+        ``open_store`` opens it again. Using it may need credentials of ours; see ``sign``.
+        """
         ...
 
     def key_of(self, url: str) -> str:
-        """The key in this store that ``url_of`` wrote as ``url``. Raises ``UsageError`` for a URL outside the store."""
+        """The key that ``url`` wrote as this URL. Raises ``UsageError`` for a URL outside the store."""
         ...
 
     def put_file(self, key: str, path: Path) -> None: ...

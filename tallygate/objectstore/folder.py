@@ -48,17 +48,14 @@ class FolderStore:
     def __repr__(self) -> str:
         return f"FolderStore({str(self._root)!r})"
 
-    @property
-    def url(self) -> str:
-        return "file://" + quote(str(self._root), safe="/")
-
-    def url_of(self, key: str) -> str:
-        return "file://" + quote(str(self._root.joinpath(*check_key(key))), safe="/")
+    def url(self, key: str = "") -> str:
+        place = self._root.joinpath(*check_key(key)) if key else self._root
+        return "file://" + quote(str(place), safe="/")
 
     def key_of(self, url: str) -> str:
-        below = url.removeprefix(self.url.rstrip("/") + "/")
+        below = url.removeprefix(self.url().rstrip("/") + "/")
         if below == url:
-            raise UsageError(f"{url[:120]!r} is not in the store {self.url}")
+            raise UsageError(f"{url[:120]!r} is not in the store {self.url()}")
         key = unquote(below, errors="strict")
         check_key(key)
         return key
@@ -92,7 +89,7 @@ class FolderStore:
                     pass
             except OSError as error:
                 raise self._failed(f"make room for {key}", error) from error
-        return self.url_of(key)
+        return self.url(key)
 
     # --- reading
 
@@ -172,12 +169,12 @@ class FolderStore:
             with self._top() as top:
                 descriptor = open_beneath(top, parts)
         except FileNotFoundError:
-            raise ObjectMissing(f"There is no object {key} in {self.url}") from None
+            raise ObjectMissing(f"There is no object {key} in {self.url()}") from None
         except OSError as error:
             raise self._failed(f"read {key}", error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise ObjectMissing(f"There is no object {key} in {self.url}, but something else of that name")
+            raise ObjectMissing(f"There is no object {key} in {self.url()}, but something else of that name")
         with open(descriptor, "rb") as source:
             yield source
 
@@ -193,7 +190,7 @@ class FolderStore:
 
     def _failed(self, doing: str, error: OSError) -> Unavailable:
         cure = "Free space on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Look at the folder's modes"
-        return Unavailable(f"Cannot {doing} in {self.url}: {error.strerror or error}", cure=cure)
+        return Unavailable(f"Cannot {doing} in {self.url()}: {error.strerror or error}", cure=cure)
 
 
 def _files(folder: int, above: str, prefix: str) -> Iterator[tuple[str, int, float]]:

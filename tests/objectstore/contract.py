@@ -101,10 +101,10 @@ class ObjectStoreContract:
 
     def test_a_store_is_opened_again_by_its_url(self, store: ObjectStore) -> None:
         store.put_bytes("jobs/1/log", b"x")
-        assert open_store(store.url).get_bytes("jobs/1/log") == b"x"
-        assert store.key_of(store.url_of("jobs/1/log")) == "jobs/1/log"
+        assert open_store(store.url()).get_bytes("jobs/1/log") == b"x"
+        assert store.key_of(store.url("jobs/1/log")) == "jobs/1/log"
         with pytest.raises(UsageError):
-            store.key_of(store.url + "-other/jobs/1/log")
+            store.key_of(store.url() + "-other/jobs/1/log")
 
     def test_a_failed_put_leaves_the_old_object(self, store: ObjectStore, tmp_path: Path) -> None:
         store.put_bytes("a", b"old")

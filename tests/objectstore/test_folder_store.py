@@ -34,7 +34,7 @@ class TestFolderStore(ObjectStoreContract):
 
 
 def test_opening_and_reading_make_nothing(root: Path, store: FolderStore) -> None:
-    open_store(store.url)
+    open_store(store.url())
     assert not store.exists("a")
     assert list(store.list()) == []
     store.sign("a/b", Access.GET, seconds=60)
