@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Protocol
 
+from ..money import Money
 from ..times import Period
 from .charge import Charge
 
@@ -18,8 +19,18 @@ class BillingSource(Protocol):
         """The provider whose bill this is."""
         ...
 
+    @property
+    def calls(self) -> int:
+        """How many requests this object has made so far, pages and repeats included."""
+        ...
+
+    @property
+    def call_price(self) -> Money:
+        """What the provider takes for one of them."""
+        ...
+
     def charges(self, period: Period) -> Iterator[Charge]:
-        """Every charge whose charge period starts inside ``period``, as known now, in a stable order.
+        """Every charge whose charge period starts inside ``period``, as known now, in any order.
 
         Raises ``Unavailable`` or ``CredentialsMissing`` when it cannot be asked. An empty answer means that nothing was
         charged *as far as the source knows*; whether that can still change is what ``complete_through`` says.
