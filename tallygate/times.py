@@ -63,6 +63,12 @@ class Period:
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         return cls(start, start + timedelta(days=1))
 
+    @classmethod
+    def month(cls, at: datetime) -> Period:
+        """The calendar month, in UTC, that ``at`` lies in."""
+        start = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return cls(start, (start + timedelta(days=31)).replace(day=1))
+
     @property
     def seconds(self) -> int:
         """Whole seconds inside, rounded up."""
@@ -70,6 +76,13 @@ class Period:
 
     def __contains__(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
+
+    def months(self) -> list[Period]:
+        """The calendar months, in UTC, that have time in it; the month of ``start`` when it is empty."""
+        found = [Period.month(self.start)]
+        while found[-1].end < self.end:
+            found.append(Period.month(found[-1].end))
+        return found
 
     def overlap(self, other: Period) -> Period | None:
         """The time in both, or None."""
