@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -44,6 +46,23 @@ class Submission:
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+
+
+def digest(submission: Submission) -> str:
+    """The SHA-256 of everything that was asked for, so that a repeated key can be told from a key used for two jobs."""
+    asked = {name: getattr(submission, name) for name in Submission.__slots__ if name != "key"}
+    asked["directory"] = submission.directory.absolute()
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plainly).encode()).hexdigest()
+
+
+def _plainly(value: object) -> object:
+    if isinstance(value, ResourceRequest):
+        return {name: getattr(value, name) for name in ResourceRequest.__slots__}
+    if isinstance(value, frozenset):
+        return sorted(str(each) for each in value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return repr(value) if isinstance(value, Money) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from ..money import Money
 from ..pricing.estimate import Estimate
 from ..providers.base import Launch, Listing, MachineState, Provider, SupportsCheckpointRequest
 from ..times import Clock, instant
+from .agent import Report
 from .job import Attempt, AttemptState, CostState, Job, JobState, JobStore
 from .launch import LEASE_SECONDS, Launcher
 from .milestones import Milestone, Passing, pass_by
@@ -42,18 +43,10 @@ ORPHAN_KILLS_SHARE = 5
 restored old database makes every machine an orphan. Then a person has to look."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What the agent reported of one attempt. ``reason`` is the agent's word: finished, deadline, stopped, failed ..."""
+class Reports(Protocol):
+    """Where the machines' own reports are found."""
 
-    exit_status: int | None
-    reason: str
-
-
-class Results(Protocol):
-    """Where the agents' reports are found."""
-
-    def result(self, job: Job, attempt: Attempt) -> Result | None: ...
+    def report(self, job: Job, attempt: Attempt) -> Report | None: ...
 
 
 @dataclass(slots=True)
@@ -88,7 +81,7 @@ class Watcher:
         book: Book,
         transaction: Callable[[], AbstractContextManager[None]],
         providers: Callable[[str], Provider],
-        results: Results,
+        reports: Reports,
         reestimate: Callable[[Job, Attempt, Money], Estimate],
         clock: Clock,
         process: ProcessIdentity,
@@ -101,7 +94,7 @@ class Watcher:
         self._book = book
         self._transaction = transaction
         self._providers = providers
-        self._results = results
+        self._reports = reports
         self._reestimate = reestimate
         self._clock = clock
         self._process = process
@@ -292,9 +285,9 @@ class Watcher:
         seconds = terms_of.terms.billed_seconds(lived)
         cost = attempt.offer.hourly_price.for_seconds(seconds)
         metered = self._launcher.metered(job.id, cost.currency) - attempt.metered_cost + cost
-        result = self._results.result(job, attempt)
-        exit_status = launch.exit_status if result is None else result.exit_status
-        state, reason = _outcome(job, attempt, launch, result, exit_status)
+        said = self._reports.report(job, attempt)
+        exit_status = launch.exit_status if said is None else said.exit_status
+        state, reason = _outcome(job, attempt, launch, said, exit_status)
         ended = replace(
             attempt,
             state=AttemptState.ENDED,
@@ -416,22 +409,22 @@ class Watcher:
 
 
 def _outcome(
-    job: Job, attempt: Attempt, launch: Launch, result: Result | None, exit_status: int | None
+    job: Job, attempt: Attempt, launch: Launch, said: Report | None, exit_status: int | None
 ) -> tuple[JobState, str]:
     """How a job stands after its machine's observed end, and why."""
-    if result is not None and result.reason == "finished":
+    if said is not None and said.reason == "finished":
         if exit_status == 0:
             return JobState.COMPLETED, "the command exited with 0"
         return JobState.FAILED, f"the command exited with {exit_status}"
     if job.stop_requested_at is not None:
         return JobState.TERMINATED, job.stop_reason or "asked to end"
     ended_at = launch.ended_at
-    if (result is not None and result.reason == "deadline") or (ended_at is not None and ended_at >= attempt.not_after):
+    if (said is not None and said.reason == "deadline") or (ended_at is not None and ended_at >= attempt.not_after):
         return JobState.TERMINATED, "its deadline was reached"
     if attempt.state is AttemptState.TERMINATING:
         return JobState.TERMINATED, "its hold was used up"
-    if result is not None and result.reason not in ("interrupted", "stopped"):
-        return JobState.FAILED, f"the machine could not run it: {result.reason}"
+    if said is not None and said.reason not in ("interrupted", "stopped"):
+        return JobState.FAILED, f"the machine could not run it ({said.reason}): {said.detail}"
     return JobState.INTERRUPTED, launch.end_reason or "the machine went away"
 
 
