@@ -26,7 +26,9 @@
         Quarantined                a delivery failed its checks and was not applied
       StoreError                   the database cannot be used             exit 4
         StoreMissing               there is no database yet
-        StoreBusy                  StoreReadOnly      StoreFull      StoreDamaged
+        StoreBusy                  another process holds the write lock
+          StoreDeadlock            two of us waited for each other
+        StoreReadOnly              StoreFull          StoreDamaged
         SchemaOutOfDate            SchemaTooNew       StoreUnreachable
         Conflict                   a row with this key already exists
         CommitUnknown              the connection died at COMMIT
@@ -36,6 +38,8 @@ default message, so no error is ever mute.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class TallygateError(Exception):
@@ -63,6 +67,11 @@ class BudgetExceeded(Refusal):
     """The budget does not leave room for this."""
 
     default_cure = "Lower the request, wait for held money to return, or raise the limit with: tallygate budget top-up"
+
+    def __init__(self, message: str = "", *, cure: str = "", account: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, cure=cure)
+        self.account = dict(account or {})
+        """For programs: owner, currency, and as exact decimals limit, held, spent, available, asked and lacking."""
 
 
 class EstimateExceedsBudget(BudgetExceeded):
@@ -212,6 +221,10 @@ class StoreBusy(StoreError):
     """Another process holds the database's write lock."""
 
     default_cure = "Nothing was changed. Try again, or find the process that holds the database open"
+
+
+class StoreDeadlock(StoreBusy):
+    """Two sessions waited for each other, and the database ended this one's transaction."""
 
 
 class StoreReadOnly(StoreError):

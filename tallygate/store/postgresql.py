@@ -27,6 +27,7 @@ from ..errors import (
     Conflict,
     StoreBusy,
     StoreDamaged,
+    StoreDeadlock,
     StoreError,
     StoreFull,
     StoreReadOnly,
@@ -238,7 +239,7 @@ def _statement(query: str) -> bytes:
 _BY_CLASS: tuple[tuple[type[psycopg.Error], type[StoreError], str], ...] = (
     (pg.UniqueViolation, Conflict, "A row with this key already exists"),
     (pg.LockNotAvailable, StoreBusy, "Another session holds the rows"),
-    (pg.DeadlockDetected, StoreBusy, "Another session holds the rows"),
+    (pg.DeadlockDetected, StoreDeadlock, "Two sessions waited for each other"),
     (pg.SerializationFailure, StoreBusy, "Another session changed the rows"),
     (pg.TooManyConnections, StoreBusy, "The server has no free connection"),
     (pg.ReadOnlySqlTransaction, StoreReadOnly, "The server is read-only"),
