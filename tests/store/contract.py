@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
@@ -58,11 +58,15 @@ WITH one AS (INSERT INTO scratch (name, amount_nanos) VALUES (:first, 1))
 INSERT INTO scratch (name, amount_nanos) VALUES (:second, 1);
 """
 
-TABLE = {
-    "sqlite": """CREATE TABLE scratch (name TEXT NOT NULL PRIMARY KEY, amount_nanos INTEGER NOT NULL CHECK (amount_nanos <> 666),
-                 at TEXT, day TEXT, flag INTEGER, note TEXT) STRICT""",
-    "postgresql": """CREATE TABLE scratch (name TEXT NOT NULL PRIMARY KEY, amount_nanos BIGINT NOT NULL CHECK (amount_nanos <> 666),
-                     at TIMESTAMPTZ, day DATE, flag INTEGER, note JSONB)""",
+TABLE = """
+CREATE TABLE scratch (
+    name TEXT NOT NULL PRIMARY KEY, amount_nanos {whole} NOT NULL CHECK (amount_nanos <> 666),
+    at {instant}, day {date}, flag INTEGER, note {json}
+) {options}
+"""
+WORDS = {
+    "sqlite": {"whole": "INTEGER", "instant": "TEXT", "date": "TEXT", "json": "TEXT", "options": "STRICT"},
+    "postgresql": {"whole": "BIGINT", "instant": "TIMESTAMPTZ", "date": "DATE", "json": "JSONB", "options": ""},
 }
 
 FORK = multiprocessing.get_context("fork")
@@ -101,7 +105,7 @@ class DatabaseContract:
     """The promises. ``engine`` is a fixture that the inheriting class overrides."""
 
     @pytest.fixture(autouse=True)
-    def _contract_queries(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _contract_queries(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ours = queries._load
 
         def load(engine: str, noun: str) -> dict[str, tuple[str, ...]]:
@@ -110,12 +114,11 @@ class DatabaseContract:
             return ours(engine, noun)
 
         monkeypatch.setattr(queries, "_load", load)
-        yield
 
     @pytest.fixture
     def scratch(self, database: Any, engine: str) -> Database:
         with database.transaction():
-            database.define(TABLE[engine])
+            database.define(TABLE.format(**WORDS[engine]))
         return database  # type: ignore[no-any-return]
 
     # --- writers against each other
