@@ -1,0 +1,5 @@
+"""``python -m tallygate``."""
+
+from .cli.main import main
+
+main()

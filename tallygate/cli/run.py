@@ -1,0 +1,447 @@
+"""``cloud_run.py`` and ``tallygate run``: put a job directory under a budget and launch it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import config as configuration
+from .. import times
+from ..errors import UsageError
+from ..jobs.submission import Submission
+from . import flags
+from .documented import of_row
+from .options import ConfigFile, Json
+from .output import progress, show, show_json, warn
+from .shell import Interrupted
+
+if TYPE_CHECKING:
+    from ..app import App
+    from ..jobs.job import Job
+    from ..jobs.submission import Plan
+    from ..pricing.estimate import Estimate
+
+_BUDGET, _MACHINE, _JOB, _HOW = "Budget", "Machine", "Job", "How"
+
+
+def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel)
+
+
+def run(
+    job_dir: Annotated[str, typer.Argument(metavar="JOB_DIR", help="Directory with the job's files.")],
+    budget: Annotated[
+        str | None,
+        _option("--budget", panel=_BUDGET, metavar="USD", help="The most this job may cost (default: 20.00)."),
+    ] = None,
+    estimated_runtime: Annotated[
+        str | None,
+        _option("--estimated-runtime", panel=_BUDGET, metavar="HOURS", help="How long it should run (default: 2.0)."),
+    ] = None,
+    max_runtime: Annotated[
+        str | None,
+        _option(
+            "--max-runtime",
+            panel=_BUDGET,
+            metavar="HOURS",
+            help="The machine ends itself after this time at the latest.",
+        ),
+    ] = None,
+    charge_to: Annotated[
+        str | None,
+        _option("--charge-to", panel=_BUDGET, metavar="BUDGET", help="Budget or scope that also pays for it."),
+    ] = None,
+    accept_price: Annotated[
+        str | None,
+        _option(
+            "--accept-price", panel=_BUDGET, metavar="USD", help="Decide on this price per hour; it is put on record."
+        ),
+    ] = None,
+    provider: Annotated[
+        str | None, _option("--provider", panel=_MACHINE, metavar="NAME", help="local, AWS, GCP or Azure.")
+    ] = None,
+    instance: Annotated[
+        str | None,
+        _option("--instance", panel=_MACHINE, metavar="TYPE", help="Instance type; needs provider and region."),
+    ] = None,
+    region: Annotated[
+        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Region; needs a provider.")
+    ] = None,
+    from_spot_prices: Annotated[
+        bool, _option("--from-spot-prices", panel=_MACHINE, help="Choose from the saved list spot_prices.json.")
+    ] = False,
+    index: Annotated[
+        str | None, _option("--index", panel=_MACHINE, metavar="N", help="Entry of that list, from 0 (default: 0).")
+    ] = None,
+    min_vcpu: Annotated[
+        str | None, _option("--min-vcpu", panel=_MACHINE, metavar="N", help="Fewest virtual CPUs.")
+    ] = None,
+    max_vcpu: Annotated[
+        str | None, _option("--max-vcpu", panel=_MACHINE, metavar="N", help="Most virtual CPUs.")
+    ] = None,
+    min_ram: Annotated[str | None, _option("--min-ram", panel=_MACHINE, metavar="GB", help="Least memory.")] = None,
+    max_ram: Annotated[str | None, _option("--max-ram", panel=_MACHINE, metavar="GB", help="Most memory.")] = None,
+    command: Annotated[
+        str | None, _option("--command", panel=_JOB, metavar="TEXT", help="What to run there (default: ./run.sh).")
+    ] = None,
+    name: Annotated[
+        str | None,
+        _option("--name", panel=_JOB, metavar="NAME", help="Name of the job (default: after the directory)."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        _option("--env", panel=_JOB, metavar="K=V", help="Environment variable of the job; repeatable."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, _option("--tag", panel=_JOB, metavar="K=V", help="Tag of job, machine and bill; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        _option("--exclude", panel=_JOB, metavar="PATTERN", help="Leave these files out as well; repeatable."),
+    ] = None,
+    s3_bucket: Annotated[
+        str | None, _option("--s3-bucket", panel=_JOB, metavar="BUCKET", help="S3 bucket for inputs and results.")
+    ] = None,
+    bucket: Annotated[
+        str | None,
+        _option("--bucket", panel=_JOB, metavar="URL", help="The same as a URL: s3://, gs://, az://, file://."),
+    ] = None,
+    docker: Annotated[bool, _option("--docker", panel=_JOB, help="Run the command in a container.")] = False,
+    docker_image: Annotated[
+        str | None, _option("--docker-image", panel=_JOB, metavar="IMAGE", help="Which image; implies --docker.")
+    ] = None,
+    egress_gib: Annotated[
+        str | None, _option("--egress-gib", panel=_JOB, metavar="N", help="GiB the job sends out of the cloud.")
+    ] = None,
+    basis: Annotated[
+        str | None, _option("--basis", panel=_JOB, metavar="NAME", help="Job parameter, kept with the job.")
+    ] = None,
+    compute_executable: Annotated[
+        str | None,
+        _option("--compute-executable", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job."),
+    ] = None,
+    gdrive_path: Annotated[
+        str | None, _option("--gdrive-path", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job.")
+    ] = None,
+    dry_run: Annotated[
+        bool, _option("--dry-run", panel=_HOW, help="Say what would happen and the most it can cost; touch nothing.")
+    ] = False,
+    wait: Annotated[bool, _option("--wait", panel=_HOW, help="Show what the job prints until it is over.")] = False,
+    key: Annotated[
+        str | None, _option("--key", panel=_HOW, metavar="TEXT", help="A repeat with the same key is the same job.")
+    ] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> int:
+    """Launch a job directory under a budget.
+
+    The most it can cost is held before a machine is asked for, and the machine ends itself in time. An estimate above
+    the budget is refused with exit code 1, and nothing is launched.
+
+    \b
+    Examples:
+      python cloud_run.py my_job --s3-bucket my-bucket --budget 10.00 --estimated-runtime 3.0
+      python cloud_run.py my_job --dry-run
+      python cloud_run.py my_job --command "python3 main.py" --charge-to team --wait
+    """
+    wanted = _Wanted(locals())  # every flag is read before anything else happens
+    settings = configuration.load(config)
+    submission = wanted.submission(settings)
+    from ..app import App
+
+    with App.open(settings, readonly=dry_run) as app:
+        if dry_run:
+            _show_plan(app.plan(submission), as_json=json)
+            return 0
+        job = _submitted(app, submission)
+        if wait:
+            job = _awaited(app, job, as_json=json)
+        if json:
+            show_json(of_row(app.jobs.documented_row(job.id) or {}))
+        else:
+            _show_job(job)
+    return 1 if wait and job.state != "completed" else 0
+
+
+class _Wanted:
+    """The flags of one launch, read and checked, before configuration fills what they leave open."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        flags.money("--budget", given["budget"])
+        flags.money("--accept-price", given["accept_price"])
+        self.hours = flags.hours("--estimated-runtime", given["estimated_runtime"])
+        self.run_seconds_max = flags.seconds("--max-runtime", given["max_runtime"])
+        self.provider = flags.provider("--provider", given["provider"])
+        self.instance = flags.text("--instance", given["instance"], at_most=100)
+        self.region = flags.text("--region", given["region"], at_most=100)
+        self._refuse_half_a_machine()
+        self.index = flags.maybe_whole("--index", given["index"], low=0, high=9_999)
+        self.min_vcpu = flags.maybe_whole("--min-vcpu", given["min_vcpu"], low=1, high=10_000)
+        self.max_vcpu = flags.maybe_whole("--max-vcpu", given["max_vcpu"], low=1, high=10_000)
+        self.min_ram = flags.number("--min-ram", given["min_ram"], low=0, high=100_000)
+        self.max_ram = flags.number("--max-ram", given["max_ram"], low=0, high=100_000)
+        self.egress_gib = flags.maybe_whole("--egress-gib", given["egress_gib"], low=0, high=1_000_000)
+        self.directory = Path(flags.text("JOB_DIR", given["job_dir"], at_most=4_000) or ".")
+        self.name = flags.job_name("--name", given["name"]) or flags.named_after(self.directory.resolve().name)
+        self.command = flags.command("--command", given["command"])
+        self.charge_to = flags.text("--charge-to", given["charge_to"], at_most=200)
+        self.image = flags.text("--docker-image", given["docker_image"], at_most=500)
+        self.key = flags.text("--key", given["key"], at_most=200)
+        self.environment = flags.variables("--env", given["env"])
+        self.tags = flags.tags("--tag", given["tag"])
+        self.exclude = tuple(str(flags.text("--exclude", one)) for one in given["exclude"] or ())
+        self.bucket = self._bucket()
+        self.metadata = self._metadata()
+
+    def _refuse_half_a_machine(self) -> None:
+        """A machine named in part would be completed by somebody's guess, so it is refused."""
+        if self.instance is not None and (self.provider is None or self.region is None):
+            missing = " and ".join(
+                flag for flag, value in (("--provider", self.provider), ("--region", self.region)) if value is None
+            )
+            raise UsageError(f"--instance {self.instance!r} needs {missing} too", cure="Name all three, or none")
+        if self.region is not None and self.provider is None:
+            raise UsageError(f"--region {self.region!r} needs --provider too", cure="Say whose region it is")
+
+    def _bucket(self) -> str | None:
+        name = flags.text("--s3-bucket", self.given["s3_bucket"], at_most=255)
+        url = flags.text("--bucket", self.given["bucket"], at_most=1_000)
+        if name is not None and url is not None:
+            raise UsageError("--s3-bucket and --bucket both say where files go", cure="Give one of them")
+        if url is not None and "://" not in url:
+            raise UsageError(f"--bucket {url!r} is not a URL", cure=f"Write it like s3://{url}")
+        return url if name is None else f"s3://{name.removeprefix('s3://')}"
+
+    def _metadata(self) -> dict[str, str]:
+        documented = {
+            "s3_bucket": self.given["s3_bucket"],
+            "gdrive_path": flags.text("--gdrive-path", self.given["gdrive_path"]),
+            "basis_set": flags.text("--basis", self.given["basis"]),
+            "compute_executable": flags.text("--compute-executable", self.given["compute_executable"]),
+        }
+        return {name: value for name, value in documented.items() if value is not None}
+
+    def submission(self, config: configuration.Config) -> Submission:
+        """What is submitted, with what the flags leave open taken from the configuration."""
+        from ..pricing.offers import ResourceRequest
+
+        hardware, given = config.hardware, self.given
+        clouds: dict[str, configuration.Aws | configuration.Gcp | configuration.Azure] = {
+            "aws": config.aws,
+            "gcp": config.gcp,
+            "azure": config.azure,
+        }
+        own = clouds.get(self.provider or "")
+        request = ResourceRequest(
+            vcpus_min=self.min_vcpu or hardware.min_vcpu,
+            vcpus_max=self.max_vcpu or hardware.max_vcpu,
+            memory_gib_min=hardware.min_ram_gb if self.min_ram is None else self.min_ram,
+            memory_gib_max=hardware.max_ram_gb if self.max_ram is None else self.max_ram,
+            disk_gib=own.disk_size_gb if own is not None else 0,
+            provider=self.provider,
+            region=self.region or (own.region if own is not None else None),
+            instance_type=self.instance,
+            hourly_price_max=config.aws.max_price if self.provider == "aws" else None,
+        )
+        _refuse_crossed_bounds(request.vcpus_min, request.vcpus_max, "vcpu")
+        _refuse_crossed_bounds(request.memory_gib_min, request.memory_gib_max, "ram")
+        listed = given["from_spot_prices"] or self.index is not None
+        return Submission(
+            directory=self.directory,
+            name=self.name,
+            command=self.command,
+            image=self._image(config),
+            environment=self.environment,
+            exclude=self.exclude,
+            bucket=self.bucket,
+            request=request,
+            estimated_runtime_hours=self.hours,
+            run_seconds_max=self.run_seconds_max,
+            egress_gib=self.egress_gib or 0,
+            budget=flags.money("--budget", given["budget"], config.currency),
+            charge_to=self.charge_to,
+            accept_price=flags.money("--accept-price", given["accept_price"], config.currency),
+            price_list=Path(config.prices.file) if listed else None,
+            index=self.index or 0,
+            tags=self.tags,
+            metadata=self.metadata,
+            key=self.key,
+        )
+
+    def _image(self, config: configuration.Config) -> str | None:
+        if not (self.given["docker"] or self.image or config.docker.enabled):
+            return None
+        image = self.image or config.docker.image
+        if image is None:
+            raise UsageError(
+                "--docker needs an image", cure="Give --docker-image IMAGE, or set docker.image in the configuration"
+            )
+        return image
+
+
+def _refuse_crossed_bounds(low: Any, high: Any, what: str) -> None:
+    if high is not None and high < low:
+        raise UsageError(f"--max-{what} {high} is below --min-{what} {low}", cure="Swap or drop one of them")
+
+
+# --- launching
+
+
+def _submitted(app: "App", submission: Submission) -> "Job":
+    try:
+        return app.submit(submission, say=progress())
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The launch may be half done. Its money stays held until the next reconcile finishes it or ends it.",
+            "Run it with: python job_manager.py reconcile",
+        ) from None
+
+
+def _awaited(app: "App", job: "Job", *, as_json: bool) -> "Job":
+    """Hand on what the job prints until it is over."""
+    import sys
+
+    def log(piece: bytes) -> None:
+        # With --json standard output is for the answer alone.
+        stream = sys.stderr if as_json else sys.stdout
+        stream.flush()
+        stream.buffer.write(piece)
+        stream.buffer.flush()
+
+    try:
+        return app.wait(job.id, on_log=log)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Job {job.id} goes on, and its machine ends itself in time.",
+            f"Look with: python job_manager.py show {job.id}",
+        ) from None
+
+
+# --- showing
+
+
+def _show_job(job: "Job") -> None:
+    from ..reports.render import amount, clean
+
+    offer = job.offer
+    lines = [
+        f"Job {job.id} ({clean(job.name)}) is {job.state}"
+        f" on {flags.shown_provider(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
+        f"  Estimated cost    {amount(job.estimated_cost)} for {times.duration(job.estimated_runtime_seconds)}"
+        f" at {amount(offer.hourly_price)}/hour{_share_of_budget(job)}",
+        f"  Cannot cost more  {amount(job.hold)}, held until its bill is known",
+        f"  Ends at latest    after {times.duration(job.run_seconds_max)}",
+    ]
+    if job.metered_cost is not None:
+        lines.append(f"  Metered so far    {amount(job.metered_cost)}")
+    if job.reason:
+        lines.append(f"  Reason            {clean(job.reason)}")
+    lines.append(
+        f"  Results           python job_manager.py fetch {job.id}"
+        if job.state.is_over
+        else f"  Follow it         python job_manager.py logs {job.id} --follow"
+    )
+    if job.run_seconds_max < job.estimated_runtime_seconds:
+        warn(
+            f"the budget covers {times.duration(job.run_seconds_max)}"
+            f" of the estimated {times.duration(job.estimated_runtime_seconds)}"
+        )
+    show("\n".join(lines))
+
+
+def _share_of_budget(job: "Job") -> str:
+    if job.budget_limit is None:
+        return ""
+    share = job.estimated_cost.percent_of(job.budget_limit)
+    return f", {'all' if share is None else f'{share}%'} of budget ${job.budget_limit:.2f}"
+
+
+def _show_plan(plan: "Plan", *, as_json: bool) -> None:
+    if as_json:
+        show_json(_plan_for_programs(plan))
+        return
+    from ..reports.render import amount, clean
+
+    best, submission = plan.best, plan.submission
+    offer = best.offer
+    share = None if best.budget is None else best.expected.percent_of(best.budget)
+    lines = [
+        "Dry run: nothing is launched, uploaded or written.",
+        f"Job             {submission.name}: {clean(plan.command)}",
+        f"Machine         {flags.shown_provider(offer.provider)} {clean(offer.instance_type)} in"
+        f" {clean(offer.zone or offer.region)}, {offer.vcpus} vCPU, {offer.memory_gib:f} GiB, {offer.purchase_option}",
+        f"Price           {amount(offer.hourly_price)}/hour, as of {times.shown(offer.priced_at)}"
+        f" ({clean(offer.price_source)})",
+        f"Estimated cost  {amount(best.expected)} for {times.duration(best.estimated_seconds)}"
+        + ("" if best.budget is None else f", {'all' if share is None else f'{share}%'} of budget ${best.budget:.2f}"),
+        f"Runs at most    {times.duration(best.run_seconds_max)}" + (f"; {best.coverage}" if best.coverage else ""),
+        f"Files           {plan.files:,}, {plan.size_bytes:,} bytes",
+    ]
+    if plan.secrets:
+        lines.append(f"Left out        {', '.join(map(clean, plan.secrets))} (they look like secrets)")
+    for account, charged in zip(plan.accounts, plan.budgets, strict=True):
+        lines.append(
+            f"Charged to      {clean(charged.name)}: {amount(account.available)} available of {amount(account.limit)}"
+        )
+    lines += [
+        f"You cannot pay more than {amount(best.worst_case)}, assuming",
+        *(f"  - {clean(assumption)}" for assumption in best.assumptions),
+        "made of",
+        *(f"  - {part.name}: {amount(part.cost)}" for part in best.parts),
+    ]
+    for remark in plan.notes:
+        warn(remark)
+    show("\n".join(lines))
+
+
+def _plan_for_programs(plan: "Plan") -> dict[str, object]:
+    best, submission = plan.best, plan.submission
+    offer = best.offer
+    return {
+        "status": "dry_run_success",
+        "name": submission.name,
+        "command": plan.command,
+        "provider": flags.shown_provider(offer.provider),
+        "instance_type": offer.instance_type,
+        "region": offer.region,
+        "zone": offer.zone,
+        "purchase_option": offer.purchase_option,
+        "price_per_hour": offer.hourly_price,
+        "priced_at": offer.priced_at,
+        "price_source": offer.price_source,
+        "currency": best.worst_case.currency,
+        "estimated_runtime_hours": best.hours,
+        "estimated_cost": best.expected,
+        "budget_limit": best.budget,
+        "run_seconds_max": best.run_seconds_max,
+        "price_max": best.price_max,
+        "worst_case": best.worst_case,
+        "assumptions": list(best.assumptions),
+        "parts": [
+            {"name": part.name, "quantity": part.quantity, "unit": part.unit, "cost": part.cost} for part in best.parts
+        ],
+        "charged_to": plan.charged_to,
+        "budgets": [
+            {"name": budget.name, "limit": account.limit, "available": account.available}
+            for budget, account in zip(plan.budgets, plan.accounts, strict=True)
+        ],
+        "files": plan.files,
+        "bytes": plan.size_bytes,
+        "left_out_as_secret": list(plan.secrets),
+        "alternatives": [_alternative(other) for other in plan.estimates[1:]],
+        "notes": list(plan.notes),
+        "s3_path": submission.bucket,
+        "gdrive_path": submission.metadata.get("gdrive_path"),
+        "message": f"You cannot pay more than ${best.worst_case.shown(4)}",
+    }
+
+
+def _alternative(other: "Estimate") -> dict[str, object]:
+    return {
+        "provider": flags.shown_provider(other.offer.provider),
+        "instance_type": other.offer.instance_type,
+        "region": other.offer.region,
+        "price_per_hour": other.offer.hourly_price,
+        "worst_case": other.worst_case,
+    }

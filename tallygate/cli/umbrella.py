@@ -1,0 +1,15 @@
+"""What the umbrella command offers."""
+
+from .program import Entry, Menu
+
+MENU = Menu(
+    "Tally the bill, gate the launch: run jobs under budgets that cannot be broken.",
+    {
+        "run": Entry("tallygate.cli.run:run", "Launch a job directory under a budget."),
+        "jobs": Entry("tallygate.cli.jobs:MENU", "List, show, watch, end and fetch jobs."),
+        "costs": Entry("tallygate.cli.costs:costs", "Retrieve the actual costs of jobs."),
+        "report": Entry("tallygate.cli.reports:MENU", "Cost reports: job, trends, budget, compare."),
+        "budget": Entry("tallygate.cli.budgets:MENU", "Add, show and raise budgets; verify their journal."),
+        "config": Entry("tallygate.cli.settings:MENU", "Settings in force."),
+    },
+)
