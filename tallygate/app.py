@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from .config import Config
 from .errors import NoMatchingOffer, TransitionRefused, UsageError
 from .ids import Entropy, ProcessIdentity, SystemEntropy, SystemProcess, new_id
-from .store.database import Database, open_database
+from .store.database import Database
 from .times import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -74,23 +74,16 @@ class App:
 
         Read-only, a missing database is an empty one and no file is created.
         """
-        from .store.migrate import migrate, require_current
+        from .store.migrate import open_store
 
         clock = SystemClock()
-        database = open_database(
+        database = open_store(
             config.database,
+            clock=clock,
+            create=not readonly,
             busy_seconds=float(config.store.busy_seconds),
             allow_network_files=config.store.allow_network_files,
-            create=not readonly,
         )
-        try:
-            if readonly:
-                require_current(database)
-            else:
-                migrate(database, clock=clock)
-        except BaseException:
-            database.close()
-            raise
         return cls(config, database, clock=clock, passing=passing)
 
     def __enter__(self) -> Self:
