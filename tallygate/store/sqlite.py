@@ -33,6 +33,9 @@ WAL_IS_SAFE_FROM = (3, 51, 3)
 IN_MEMORY = ":memory:"
 """The path of a database that lives and dies with its connection."""
 
+MOUNTS = "/proc/self/mounts"
+"""Where Linux says which file system lies where."""
+
 _NETWORK_FILE_SYSTEMS = frozenset(
     {
         "nfs",
@@ -290,7 +293,7 @@ def _address(path: str) -> str:
 def _refuse_network_file_system(path: str) -> None:
     """SQLite's locks are unreliable on network file systems; a lost lock here would be lost money."""
     try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+        with open(MOUNTS, encoding="utf-8", errors="replace") as file:
             mounts = file.read()
     except OSError:  # not Linux: nothing to ask
         return
@@ -303,7 +306,7 @@ def _refuse_network_file_system(path: str) -> None:
 
 
 def file_system_of(path: str, mounts: str) -> tuple[str, str]:
-    """The type of the file system that ``path`` lies on and its mount point, from the text of ``/proc/self/mounts``."""
+    """The type of the file system that ``path`` lies on and its mount point, from the text of ``MOUNTS``."""
     best, kind = "", ""
     for line in mounts.splitlines():
         _, point, its_kind, *_ = line.split(" ")
