@@ -1,13 +1,13 @@
 """The rules of the ledger: three jars, and the moves between them, as pure functions.
 
-        limit  <--fund-->  available  --authorize, extend-->  held  --capture-->  spent
-                               ^  <--trim, release, expire---'                     |
-                               |  --overrun (already spent, never refused)-------->|
-                               '--<---------------------refund--------------------'
+        limit  --fund-->    available  --authorize, extend------>  held  --capture-->  spent
+               <--defund--     ^       <--trim, release, expire--        <--reverse--    |
+                               |  --overrun (already spent, never refused)-------------->|
+                               '--<-------------------------refund-----------------------'
 
 Every function takes what is and answers what moves; nothing is written here. ``book`` carries the moves out inside a
-transaction. The one decision that must hold against other launchers, whether an ``authorize`` or ``extend`` fits, is not
-taken here but by the conditional write in the store.
+transaction. The one decision that must hold against other launchers, whether an ``authorize`` or ``extend`` fits, is
+not taken here but by the conditional write in the store.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from ..errors import HoldClosed, UsageError
-from ..money import Money
-from ..times import Period
+from ..money import NANOS_MAX, Money
+from ..times import Period, shown
 
 
 class Jar(StrEnum):
@@ -44,6 +44,7 @@ class EntryKind(StrEnum):
     RELEASE = "release"
     EXPIRE = "expire"
     REFUND = "refund"
+    REVERSE = "reverse"
 
 
 JARS: Mapping[EntryKind, tuple[Jar, Jar]] = {
@@ -57,6 +58,7 @@ JARS: Mapping[EntryKind, tuple[Jar, Jar]] = {
     EntryKind.RELEASE: (Jar.HELD, Jar.AVAILABLE),
     EntryKind.EXPIRE: (Jar.HELD, Jar.AVAILABLE),
     EntryKind.REFUND: (Jar.SPENT, Jar.AVAILABLE),
+    EntryKind.REVERSE: (Jar.SPENT, Jar.HELD),
 }
 """Source and target jar of every kind of entry. An entry's amount is always positive."""
 
@@ -75,8 +77,8 @@ class BudgetPeriod(StrEnum):
 class Budget:
     """A limit on what may be held and spent within a scope and a period.
 
-    ``scope`` is a path such as ``org/team/project/user``; a job charged to a path draws on every budget at that path and
-    above it. ``hard`` budgets refuse; soft ones admit, and the excess is booked and shown.
+    ``scope`` is a path such as ``org/team/project/user``; a job charged to a path draws on every budget at that path
+    and above it. ``hard`` budgets refuse; soft ones admit, and the excess is booked and shown.
     """
 
     id: str
@@ -120,8 +122,9 @@ class Account:
 class Hold:
     """One job's claim on one account.
 
-    ``amount`` is what was authorized, extensions included; ``captured`` and ``released`` what has left the held jar;
-    ``spent`` what the job has cost here so far, overruns and refunds included. ``revision`` counts its changes.
+    ``amount`` is what was authorized, extensions included; ``captured`` and ``released`` what has left the held jar for
+    good, to be spent and to be available again; ``spent`` what the job has cost here so far, overruns and refunds
+    included. ``revision`` counts its changes.
     """
 
     id: str
@@ -155,31 +158,66 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One movement between two jars of one account. Never changed, never deleted.
+class Posting:
+    """An entry that has no place in the journal yet.
 
-    ``sequence`` counts from 1 within the account. ``key`` is unique within the account: a repeat of the same act is the same
-    key. ``hash`` is the SHA-256 of the previous entry's hash, the sequence and this entry's fields.
+    ``key`` is unique within the account: a repeat of the same act is the same key. The key of an entry that belongs to
+    a hold begins with its job's id and a colon. ``reason`` is a sentence for people, empty where the kind says it all.
     """
 
     id: str
     account_id: str
-    sequence: int
     hold_id: str | None
     kind: EntryKind
     amount: Money
     key: str
     at: datetime
     author: str
-    reason: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Posting):
+    """One movement between two jars of one account. Never changed, never deleted.
+
+    ``sequence`` counts from 1 within the account. ``hash`` covers the previous entry's hash, the sequence and every
+    field (see ``chain``).
+    """
+
+    sequence: int
     hash: str
+
+
+def change(kind: EntryKind, amount: Money) -> tuple[int, int, int]:
+    """What an entry adds to the limit, to the held and to the spent jar, in nano-units; available is the rest."""
+    source, target = JARS[kind]
+    limit, held, spent = ((target is jar) - (source is jar) for jar in (Jar.LIMIT, Jar.HELD, Jar.SPENT))
+    return -limit * amount.nanos, held * amount.nanos, spent * amount.nanos
+
+
+def missing(account: Account, amount: Money) -> Money:
+    """How much room ``amount`` lacks on the account; zero when it fits, as it always does on a soft one."""
+    lack = amount - account.available
+    return Money.zero(amount.currency) if lack.nanos < 0 or not account.hard else lack
+
+
+def extend(hold: Hold, amount: Money, *, expires_at: datetime | None) -> tuple[Hold, tuple[Move, ...]]:
+    """Hold ``amount`` more for an open hold, and longer if a later ``expires_at`` is given.
+
+    Whether the account has room is decided by the store.
+    """
+    _open(hold)
+    _above_zero(amount)
+    later = hold.expires_at if expires_at is None else max(hold.expires_at, expires_at)
+    grown = _within_bounds(hold.amount + amount)
+    return _revised(hold, amount=grown, expires_at=later), (Move(EntryKind.EXTEND, amount),)
 
 
 def trim(hold: Hold, keep: Money) -> tuple[Hold, tuple[Move, ...]]:
     """Lower an open hold so that ``keep`` remains held. Keeping at least what remains moves nothing."""
     _open(hold)
     if keep.nanos < 0:
-        raise UsageError(f"A hold cannot keep {keep}")
+        raise UsageError(f"A hold cannot keep {keep.shown()} {keep.currency}", cure="Keep zero or more")
     surplus = hold.remaining - keep
     if surplus.nanos <= 0:
         return hold, ()
@@ -187,30 +225,34 @@ def trim(hold: Hold, keep: Money) -> tuple[Hold, tuple[Move, ...]]:
 
 
 def settle(hold: Hold, target: Money, *, final: bool, now: datetime) -> tuple[Hold, tuple[Move, ...]]:
-    """Bring what the job has spent to ``target``, whatever it was before.
+    """Bring what the job has spent to ``target``, whatever it was before. The same target twice moves nothing more.
 
-    More than before is captured from the hold and, beyond it, booked in full as an overrun; less is refunded. ``final``
-    also releases what the hold still keeps and closes it. Settling a closed hold is how a late or restated bill
-    arrives. The same target twice moves nothing the second time.
+    More than before is captured from the hold and, beyond it, booked in full as an overrun. Less is given back: while
+    the hold stays open, captured money goes back into the hold, because the job may still spend it; everything else is
+    refunded. ``final`` also releases what the hold still keeps and closes it. Settling a closed hold is how a late or
+    restated bill arrives.
     """
+    _within_bounds(target)
     moves: list[Move] = []
-    rise = target - hold.spent
     captured, released = hold.captured, hold.released
-    if rise.nanos > 0:
-        capture = min(rise, hold.remaining) if hold.is_open else Money.zero(rise.currency)
-        if capture.nanos > 0:
-            moves.append(Move(EntryKind.CAPTURE, capture))
-            captured += capture
-        if rise > capture:
-            moves.append(Move(EntryKind.OVERRUN, rise - capture))
-    elif rise.nanos < 0:
-        moves.append(Move(EntryKind.REFUND, -rise))
+    stays_open = hold.is_open and not final
+    if target > hold.spent:
+        rise = target - hold.spent
+        capture = min(rise, hold.remaining)
+        captured += capture
+        moves += _moves((EntryKind.CAPTURE, capture), (EntryKind.OVERRUN, rise - capture))
+    elif target < hold.spent:
+        fall = hold.spent - target
+        # What was spent beyond the hold came out of the available jar and returns there first.
+        beyond = _between(hold.spent - captured, fall) if stays_open else fall
+        reverse = _between(captured, fall - beyond)
+        captured -= reverse
+        moves += _moves((EntryKind.REFUND, fall - reverse), (EntryKind.REVERSE, reverse))
     closed_at = hold.closed_at
     if final and hold.is_open:
         left = hold.amount - captured - released
-        if left.nanos > 0:
-            moves.append(Move(EntryKind.RELEASE, left))
-            released += left
+        released += left
+        moves += _moves((EntryKind.RELEASE, left))
         closed_at = now
     if not moves and closed_at == hold.closed_at:
         return hold, ()
@@ -221,15 +263,43 @@ def expire(hold: Hold, *, now: datetime) -> tuple[Hold, tuple[Move, ...]]:
     """Give back what nobody came for. The caller must know that no machine of the job can still bill."""
     _open(hold)
     if now < hold.expires_at:
-        raise UsageError("A hold cannot expire before its time")
+        raise UsageError(
+            f"The hold of job {hold.job_id} runs until {shown(hold.expires_at)} and cannot expire before",
+            cure="Settle the job instead: that gives back what it did not use",
+        )
     left = hold.remaining
-    closed = _revised(hold, released=hold.released + left, closed_at=now)
-    return closed, (Move(EntryKind.EXPIRE, left),) if left.nanos > 0 else ()
+    return _revised(hold, released=hold.released + left, closed_at=now), _moves((EntryKind.EXPIRE, left))
+
+
+def checked_amount(amount: Money) -> Money:
+    """``amount`` if it can be held: above zero and within the bounds of one row. Unknown is not zero."""
+    _above_zero(amount)
+    return _within_bounds(amount)
 
 
 def _open(hold: Hold) -> None:
     if not hold.is_open:
-        raise HoldClosed(f"The hold of job {hold.job_id} is closed with {hold.spent} spent")
+        raise HoldClosed(f"The hold of job {hold.job_id} is closed with {hold.spent.shown()} spent")
+
+
+def _above_zero(amount: Money) -> None:
+    if amount.nanos <= 0:
+        raise UsageError(f"{amount.shown()} {amount.currency} cannot be held", cure="State an amount above zero")
+
+
+def _within_bounds(amount: Money) -> Money:
+    if abs(amount.nanos) > NANOS_MAX:
+        raise UsageError(f"{amount.shown()} {amount.currency} is beyond what one row of the journal can carry")
+    return amount
+
+
+def _between(amount: Money, most: Money) -> Money:
+    """``amount``, but not below zero and not above ``most``."""
+    return max(Money.zero(amount.currency), min(amount, most))
+
+
+def _moves(*parts: tuple[EntryKind, Money]) -> tuple[Move, ...]:
+    return tuple(Move(kind, amount) for kind, amount in parts if amount.nanos > 0)
 
 
 def _revised(hold: Hold, **changes: object) -> Hold:

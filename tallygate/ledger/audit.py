@@ -1,0 +1,215 @@
+"""The verifier: everything in the books recomputed from the entries.
+
+It reads in pages, each consistent in itself, and never holds a lock: entries are only ever appended, so an account is
+right if its row agrees with the entries up to the number that the row carries, whatever is written meanwhile. Memory
+stays the same however long the journal is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ..errors import StoreDamaged
+from ..money import Money
+from . import chain
+from .holds import Account, EntryKind, change
+from .journal import EntryLine, HoldLine, Journal
+
+_ACCOUNTS_A_PAGE = 500
+_ENTRIES_A_PAGE = 5000
+_HOLDS_A_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What the verifier found. ``problem`` names the first row that is wrong, or is None.
+
+    ``head`` is a hash over the heads of all accounts: kept somewhere else, it shows later whether the past was
+    rewritten. ``heads`` are those of the budgets' windows by account id.
+    """
+
+    problem: str | None
+    accounts: int
+    entries: int
+    holds: int
+    head: str
+    heads: dict[str, str]
+
+    @property
+    def is_clean(self) -> bool:
+        return self.problem is None
+
+
+def verify(journal: Journal) -> Verification:
+    """Read everything once. Stops at the first row that is wrong."""
+    audit = _Audit(journal)
+    try:
+        problem = audit.accounts_and_entries() or audit.holds_and_entries() or audit.budgets_and_accounts()
+    except StoreDamaged as error:  # a row that is no account, entry or hold any more
+        problem = error.message
+    return Verification(
+        problem=problem,
+        accounts=audit.account_count,
+        entries=audit.entry_count,
+        holds=audit.hold_count,
+        head=audit.digest.hexdigest(),
+        heads=audit.heads,
+    )
+
+
+class _Audit:
+    """One run of the verifier. Every method answers the first problem it meets, or None."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.account_count = self.entry_count = self.hold_count = 0
+        self.digest = sha256()
+        self.heads: dict[str, str] = {}
+
+    # --- accounts: the chain, the sequence, the jars
+
+    def accounts_and_entries(self) -> str | None:
+        lines = self._lines()
+        line = next(lines, None)
+        for account in self._accounts():
+            head, jars = chain.opening(account), [0, 0, 0]
+            sequence = 0
+            while line is not None and line.account_id <= account.id:
+                if line.account_id < account.id or line.sequence > account.entries:
+                    problem = self._unaccounted(line)
+                elif line.sequence != sequence + 1:
+                    problem = f"{_place(line)}: expected entry {sequence + 1} next; one or more entries are missing"
+                else:
+                    sequence += 1
+                    head = chain.link(head, sequence, line.body)
+                    problem = _entry_problem(line, head, jars)
+                    self.entry_count += 1
+                if problem:
+                    return problem
+                line = next(lines, None)
+            problem = _account_problem(account, sequence, head, jars)
+            if problem:
+                return problem
+            self._count(account)
+        while line is not None:
+            problem = self._unaccounted(line)
+            if problem:
+                return problem
+            line = next(lines, None)
+        return None
+
+    def _unaccounted(self, line: EntryLine) -> str | None:
+        """An entry that its account, as it was read, does not know: new since then, or not of this journal."""
+        account = self._journal.account(line.account_id)
+        if account is None:
+            return f"{_place(line)}: there is no such account"
+        if line.sequence > account.entries:
+            return f"{_place(line)}: the account counts only {account.entries} entries"
+        return None
+
+    def _count(self, account: Account) -> None:
+        self.account_count += 1
+        self.digest.update(f"{account.id} {account.head}\n".encode())
+        if account.budget_id is not None:
+            self.heads[account.id] = account.head
+
+    # --- holds: their sums and their seals
+
+    def holds_and_entries(self) -> str | None:
+        for line in self._holds():
+            problem = _hold_problem(line)
+            if problem:
+                return problem
+            self.hold_count += 1
+        return None
+
+    def budgets_and_accounts(self) -> str | None:
+        found = self._journal.misfunded_budget()
+        if found is None:
+            return None
+        budget, account = found
+        return (
+            f"Budget {budget.name}: its limit is {budget.limit.shown()} {budget.limit.currency}, "
+            f"but the entries of account {account.id} come to {account.limit.shown()} {account.limit.currency}"
+        )
+
+    # --- pages
+
+    def _accounts(self) -> Iterator[Account]:
+        last = ""
+        while page := self._journal.accounts_after(last, most=_ACCOUNTS_A_PAGE):
+            yield from page
+            last = page[-1].id
+
+    def _lines(self) -> Iterator[EntryLine]:
+        account_id, sequence = "", 0
+        while page := self._journal.entries_after(account_id, sequence, most=_ENTRIES_A_PAGE):
+            yield from page
+            account_id, sequence = page[-1].account_id, page[-1].sequence
+
+    def _holds(self) -> Iterator[HoldLine]:
+        job_id, account_id = "", ""
+        while page := self._journal.holds_after(job_id, account_id, most=_HOLDS_A_PAGE):
+            yield from page
+            job_id, account_id = page[-1].job_id, page[-1].account_id
+
+
+_CHANGES = {kind.value: change(kind, Money(1)) for kind in EntryKind}
+"""What one nano-unit of each kind of entry adds to the limit, held and spent jars."""
+
+
+def _entry_problem(line: EntryLine, head: str, jars: list[int]) -> str | None:
+    if line.hash != head:
+        return (
+            f"{_place(line)}: the hash should be {head[:16]}... and is {line.hash[:16]}...; "
+            "a field of this entry, or of the account before its first entry, was changed"
+        )
+    if not line.is_owned:
+        return f"{_place(line)}: the hold that it names does not exist"
+    for jar, sign in enumerate(_CHANGES[line.kind]):
+        jars[jar] += sign * line.amount_nanos
+    return None
+
+
+def _account_problem(account: Account, sequence: int, head: str, jars: list[int]) -> str | None:
+    limit, held, spent = jars
+    facts = (
+        ("entries", sequence, account.entries),
+        ("head", head, account.head),
+        ("limit_nanos", limit, account.limit.nanos),
+        ("held_nanos", held, account.held.nanos),
+        ("spent_nanos", spent, account.spent.nanos),
+        ("excess_nanos", max(0, held + spent - limit), account.excess.nanos),
+    )
+    for column, expected, found in facts:
+        if expected != found:
+            return f"Account {account.id}: its entries come to {column} {expected}, the row says {found}"
+    return None
+
+
+def _hold_problem(line: HoldLine) -> str | None:
+    where = f"Hold of job {line.job_id} on account {line.account_id}"
+    hold = line.hold
+    if hold is None:
+        return f"{where}: there is no such account"
+    facts = (
+        ("amount_nanos", line.authorized, hold.amount.nanos),
+        ("captured_nanos", line.captured, hold.captured.nanos),
+        ("released_nanos", line.released, hold.released.nanos),
+        ("spent_nanos", line.spent, hold.spent.nanos),
+    )
+    for column, expected, found in facts:
+        if expected != found:
+            return f"{where}: its entries come to {column} {expected}, the row says {found}"
+    expected_seal = chain.seal(hold)
+    if expected_seal != line.seal:
+        return f"{where}: the seal should be {expected_seal[:16]}... and is {line.seal[:16]}...; a field was changed"
+    if not hold.is_open and not hold.remaining.is_zero:
+        return f"{where}: it is closed and still keeps {hold.remaining.shown()}"
+    return None
+
+
+def _place(line: EntryLine) -> str:
+    return f"Account {line.account_id}, entry {line.sequence}"
