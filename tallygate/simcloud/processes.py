@@ -10,7 +10,7 @@ that no production code catches, thrown in at the point where the process stands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -87,6 +87,9 @@ class State(StrEnum):
 
 Work = Callable[["Process"], None]
 
+Write = tuple[str, Mapping[str, object]]
+"""A named query that changed rows, and its values."""
+
 
 @dataclass(slots=True)
 class Host:
@@ -151,7 +154,8 @@ class Processes:
         self.running: Process | None = None
         self.known: dict[str, Process] = {}
         self.commits = 0
-        """How many transactions have been committed: a check that depends on the database alone can wait until it rises."""
+        self.on_commit: Callable[[Process, Sequence[Write]], None] | None = None
+        """Told of every committed transaction: by whom, and which named queries changed rows with which values."""
         self.ended: list[Process] = []
         self._world = getcurrent()
         self._started = 0
@@ -272,6 +276,7 @@ class Session:
         self._database = database
         self._process = process
         self._family = process.family
+        self._written: list[Write] = []
 
     @property
     def engine(self) -> str:
@@ -287,12 +292,15 @@ class Session:
         unsure: Mishap | None = None
         with self._database.transaction():
             self._process.in_transaction = True
+            self._written = []
             try:
                 yield
                 unsure = self._before_commit()
             finally:
                 self._process.in_transaction = False
         self._family.commits += 1
+        if self._family.on_commit is not None:
+            self._family.on_commit(self._process, self._written)
         if unsure is not None:
             self._family._befall(self._process, "commit", unsure)
 
@@ -309,9 +317,15 @@ class Session:
     def run(self, query: str, /, **values: object) -> int:
         if self._database.in_transaction:
             self._process.reach(query)
-            return self._database.run(query, **values)
+            return self._run(query, values)
         with self.transaction():
-            return self._database.run(query, **values)
+            return self._run(query, values)
+
+    def _run(self, query: str, values: Mapping[str, object]) -> int:
+        changed = self._database.run(query, **values)
+        if changed:
+            self._written.append((query, values))
+        return changed
 
     def one(self, query: str, /, **values: object) -> Row | None:
         self._read(query)

@@ -1,0 +1,149 @@
+"""What goes wrong: each kind an object that can be switched by name and draws from a stream of its own.
+
+``Faults.swarm`` sets a run's rates as swarm testing asks: every kind is off in a quarter of the runs, so that no fault always
+hides behind another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .chance import MILLION, Stream
+from .dialects import Dialect
+from .timeline import SECOND, Timeline
+
+
+class Fault:
+    """One kind of trouble.
+
+    ``rate``: how often it strikes where it could, out of a million. ``seconds``: how long it then lasts, the least and the
+    most. ``struck`` counts.
+    """
+
+    def __init__(self, name: str, timeline: Timeline, *, rate_max: int, seconds: tuple[int, int] = (0, 0)) -> None:
+        self.name = name
+        self.rate = 0
+        self.rate_max = rate_max
+        self.seconds = seconds
+        self.struck = 0
+        self._timeline = timeline
+        self._chance = Stream(timeline.seed, f"fault/{name}")
+        self._until = 0
+
+    def strikes(self) -> bool:
+        """Whether it happens this time. A fault that is switched off draws nothing."""
+        if not self.rate or not self._chance.chance(self.rate):
+            return False
+        self.struck += 1
+        self._timeline.record("fault", name=self.name)
+        return True
+
+    def lasts(self) -> int:
+        """How many seconds it goes on this time."""
+        low, high = self.seconds
+        return self._chance.between(low, high) if low == 0 else self._chance.spread(low, high)
+
+    def is_on(self) -> bool:
+        """For trouble that stays a while: whether it is going on now; it may begin with this question."""
+        if self._timeline.now < self._until:
+            return True
+        if not self.strikes():
+            return False
+        self._until = self._timeline.now + self.lasts() * SECOND
+        return True
+
+    def pick(self, count: int) -> int:
+        """One of ``count`` ways in which it can show."""
+        return self._chance.below(count)
+
+    def heal(self) -> None:
+        """Over, now and for good."""
+        self.rate = 0
+        self._until = 0
+
+
+class Faults:
+    """Every kind of trouble of a world, by name. All are off until set."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        def kind(name: str, rate_max: int, seconds: tuple[int, int] = (0, 0)) -> Fault:
+            fault = Fault(name, timeline, rate_max=rate_max, seconds=seconds)
+            self._all[name] = fault
+            return fault
+
+        self._all: dict[str, Fault] = {}
+        # calls
+        self.lost_request = kind("lost_request", 60_000)
+        self.lost_reply = kind("lost_reply", 80_000)
+        self.late_execution = kind("late_execution", 40_000, (5, 300))
+        self.server_error = kind("server_error", 50_000)
+        self.odd_body = kind("odd_body", 30_000)
+        self.throttling = kind("throttling", 20_000, (30, 600))
+        self.expired_credentials = kind("expired_credentials", 10_000, (60, 1800))
+        self.outage = kind("outage", 5_000, (60, 7200))
+        self.denied_terminate = kind("denied_terminate", 20_000)
+        self.slow_call = kind("slow_call", 40_000, (5, 120))
+        # listings
+        self.partial_page = kind("partial_page", 80_000)
+        self.repeated_row = kind("repeated_row", 40_000)
+        self.unrecognised_state = kind("unrecognised_state", 20_000)
+        self.delayed_visibility = kind("delayed_visibility", 150_000, (30, 600))
+        # machines
+        self.lying_terminate = kind("lying_terminate", 100_000)
+        self.half_created = kind("half_created", 30_000)
+        self.leftover = kind("leftover", 30_000)
+        self.lost_report = kind("lost_report", 60_000)
+        self.hung_job = kind("hung_job", 40_000)
+        self.broken_timer = kind("broken_timer", 300_000)
+        self.wrong_machine_clock = kind("wrong_machine_clock", 60_000)
+        self.half_end = kind("half_end", 60_000)
+        # processes; carried out by whoever runs them
+        self.crash = kind("crash", 15_000, (1, 7200))
+        self.pause = kind("pause", 10_000, (5, 3600))
+        self.clock_step = kind("clock_step", 10_000, (1, 3600))
+        self.disk_full = kind("disk_full", 10_000, (10, 600))
+        self.database_locked = kind("database_locked", 10_000, (1, 90))
+
+    def __getitem__(self, name: str) -> Fault:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._all.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._all)
+
+    def set(self, rates: Mapping[str, int]) -> None:
+        """Switch faults by name; 0 is off."""
+        for name, rate in rates.items():
+            self._all[name].rate = rate
+
+    def swarm(self, chance: Stream, *, without: frozenset[str] = frozenset()) -> None:
+        """Rates for one run: a quarter of the kinds off, the others up to their most."""
+        for fault in self:
+            off = chance.below(4) == 0
+            rate = chance.between(1, fault.rate_max)
+            fault.rate = 0 if off or fault.name in without else rate
+
+    def heal(self) -> None:
+        """Everything works from now on. What is already broken stays as it is."""
+        for fault in self:
+            fault.heal()
+
+    @property
+    def struck(self) -> dict[str, int]:
+        """How often each kind has struck; only those that did."""
+        return {fault.name: fault.struck for fault in self if fault.struck}
+
+    def visibility(self, dialect: Dialect, chance: Stream) -> int:
+        """Seconds until a new machine shows in listings."""
+        usual = chance.between(*dialect.visible_lag)
+        return usual + (self.delayed_visibility.lasts() if self.delayed_visibility.strikes() else 0)
+
+
+BREAKING_TIMERS = frozenset({"broken_timer", "wrong_machine_clock", "half_end", "leftover", "half_created"})
+"""The kinds that can make true spend pass a hold. Without them it must not, at any instant."""
+
+ALWAYS = MILLION
+"""The rate at which a fault strikes every time."""

@@ -1,0 +1,77 @@
+"""One world from one seed: time, prices, machines, faults and the truth about money, put together.
+
+world = World(7)
+provider = SimProvider(world, "aws", install_id="abcd1234")
+launch = provider.launch(order)
+world.advance(3600)
+world.truth.machine(launch.id)      nanos, as of now
+world.digest()                      the same in every run of seed 7
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..jobs.agent import Report
+from ..jobs.job import Attempt, Job
+from .faults import Faults
+from .machines import Fleet, Machine, Remains
+from .market import Climate, Market
+from .timeline import START, SimulationViolation, Timeline
+from .truth import Truth
+from .work import Work
+
+__all__ = ["SimReports", "SimulationViolation", "World"]
+
+
+class World(Timeline):
+    """Three clouds in virtual time. See the module's example; ``Timeline`` has everything about time and the log.
+
+    ``machines`` are all that were ever made, by id, oldest first. ``truth`` is what they have cost. ``faults`` are all off
+    until set. ``violations`` are kept here too, in case whoever caused one swallowed it.
+    """
+
+    def __init__(
+        self, seed: int, *, start: datetime = START, climate: Climate | None = None, keep_log: bool = False
+    ) -> None:
+        super().__init__(seed, start=start, keep_log=keep_log)
+        self.faults = Faults(self)
+        self.market = Market(self, climate)
+        self.truth = Truth(self)
+        self.fleet = Fleet(self, self.market, self.truth, self.faults)
+        self.reports = SimReports(self)
+        self.violations: list[str] = []
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        return self.fleet.machines
+
+    @property
+    def remains(self) -> list[Remains]:
+        """Side resources that bill without a machine, oldest first."""
+        return [each for each in self.fleet.remains.values() if each.exist]
+
+    def alive(self) -> list[Machine]:
+        """Machines that exist and have not come to their end, oldest first."""
+        return self.fleet.alive()
+
+    def expect(self, job_id: str, work: Work) -> None:
+        """Say what a job truly does before it is launched; otherwise it is drawn when its first machine boots."""
+        self.fleet.works[job_id] = work
+
+    def violate(self, what: str) -> SimulationViolation:
+        """A violation to raise: ``raise world.violate("...")``."""
+        self.record("violation", of=what)
+        self.violations.append(what)
+        return SimulationViolation(what)
+
+
+class SimReports:
+    """What the machines reported: the ``Reports`` that ``jobs.watch`` asks for."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def report(self, job: Job, attempt: Attempt) -> Report | None:
+        said = self._world.fleet.said.get((job.id, attempt.number))
+        return None if said is None else said.report()
