@@ -284,7 +284,7 @@ class Collector:
         mine = next(each for each in judged if each.id == mine.id)
         applying = current(judged)
         counted = (
-            None if applying is None else self._tally(applying, staged if applying.digest == mine.digest else None)
+            None if applying is None else self._tally(applying, staged if new and applying.id == mine.id else None)
         )
         with self._store.transaction():
             if [each.id for each in self._store.versions(staged.source, staged.period)] != [each.id for each in known]:
@@ -330,7 +330,7 @@ class Collector:
         return new or bool(changed)
 
     def _tally(self, version: Version, staged: Staged | None) -> Tally:
-        """Add a version up by job, from the file just staged if it holds the same rows, and prove that nothing is lost."""
+        """Add a version up by job, from the file just staged if it is that one, and prove that nothing is lost."""
         charges = self._snapshots.read(version) if staged is None else self._snapshots.read_staged(staged)
         registry = Registry(self._store.lives(version.source, version.period), self._store.job_currency)
         counted = tally(charges, registry)

@@ -165,32 +165,12 @@ class ChargeRepository:
                 billed_nanos=nanos,
             )
         del fixed["period_start"]
-        for line, line_count, service_name, resource_id, usage_date, currency, nanos, reason in nobodys:
-            self._database.run(
-                "charges.add_unattributed",
-                **fixed,
-                line=line,
-                line_count=line_count,
-                service_name=service_name,
-                resource_id=resource_id,
-                usage_date=usage_date,
-                currency=currency,
-                amount_nanos=nanos,
-                reason=reason,
-            )
-        for account_id, service_name, region, usage_date, currency, nanos in accounts:
-            self._database.run(
-                "charges.add_account",
-                **fixed,
-                account_id=account_id,
-                service_name=service_name,
-                region=region,
-                usage_date=usage_date,
-                currency=currency,
-                cost_nanos=nanos,
-                cost_usd_nanos=nanos if currency == "USD" else None,
-                at=at,
-            )
+        for row in nobodys:
+            self._database.run("charges.add_unattributed", **fixed, **dict(zip(_NOBODYS, row, strict=True)))
+        for row in accounts:
+            values = dict(zip(_ACCOUNTS, row, strict=True))
+            in_usd = values["cost_nanos"] if values["currency"] == "USD" else None
+            self._database.run("charges.add_account", **fixed, **values, cost_usd_nanos=in_usd, at=at)
         return {key[0] for key in _changed(known_costs, costs)} | {key[0] for key in _changed(known_days, days)}
 
     def _known(self, version: Version) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], bool]:
@@ -218,23 +198,12 @@ class ChargeRepository:
     def _known_rest(self, version: Version) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
         """The unattributed and account rows of this version as they are."""
         of_period = {"source": version.source, "period_start": version.period.start}
-        nobodys = (
-            "line",
-            "line_count",
-            "service_name",
-            "resource_id",
-            "usage_date",
-            "currency",
-            "amount_nanos",
-            "reason",
-        )
-        accounts = ("account_id", "service_name", "region", "usage_date", "currency", "cost_nanos")
 
         def rows(query: str, columns: Sequence[str]) -> list[tuple[object, ...]]:
             found = [row for row in self._database.all(query, **of_period) if row["version_id"] == version.id]
             return sorted((tuple(row[column] for column in columns) for row in found), key=str)
 
-        return rows("charges.period_unattributed", nobodys), rows("charges.period_accounts", accounts)
+        return rows("charges.period_unattributed", _NOBODYS), rows("charges.period_accounts", _ACCOUNTS)
 
     # --- jobs
 
@@ -307,6 +276,9 @@ _CostKey = tuple[str, str]
 _Cost = tuple[int, int, int, str, str]
 _DayKey = tuple[str, str, str]
 _Key = TypeVar("_Key")
+
+_NOBODYS = ("line", "line_count", "service_name", "resource_id", "usage_date", "currency", "amount_nanos", "reason")
+_ACCOUNTS = ("account_id", "service_name", "region", "usage_date", "currency", "cost_nanos")
 
 
 def _cost_rows(tally: Tally) -> dict[_CostKey, _Cost]:
