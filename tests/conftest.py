@@ -90,7 +90,7 @@ def _migrated_postgresql(postgresql_server: str) -> str:
     name = f"template_{os.getpid()}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    database = open_database(_on(postgresql_server, name))
+    database = open_database(on_database(postgresql_server, name))
     migrate(database, clock=ManualClock())
     database.close()
     return name
@@ -111,7 +111,7 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         yield str(path)
     else:
         server = request.getfixturevalue("postgresql_server")
-        yield from _temporary(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
+        yield from temporary_database(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Pa
     if engine == "sqlite":
         yield str(tmp_path / "empty.db")
     else:
-        yield from _temporary(request.getfixturevalue("postgresql_server"), "")
+        yield from temporary_database(request.getfixturevalue("postgresql_server"), "")
 
 
 @pytest.fixture
@@ -131,15 +131,16 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def _temporary(server: str, options: str) -> Iterator[str]:
+def temporary_database(server: str, options: str) -> Iterator[str]:
+    """A PostgreSQL database for as long as the iterator is held, made with these options."""
     name = f"test_{os.getpid()}_{random.SystemRandom().getrandbits(40):x}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} {options}")
-        yield _on(server, name)
+        yield on_database(server, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _on(server: str, name: str) -> str:
+def on_database(server: str, name: str) -> str:
     """The server's URL with another database name."""
     head, _, query = server.partition("?")
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
