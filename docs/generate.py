@@ -19,6 +19,9 @@ EXITS = {
     2: "wrong usage or configuration",
     3: "a cloud or billing service failed",
     4: "the database cannot be used now",
+    70: "a bug in Tallygate itself",
+    130: "interrupted by Control-C; what is pending was said",
+    141: "whoever read the output went away",
 }
 
 

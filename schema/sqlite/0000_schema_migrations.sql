@@ -5,4 +5,4 @@ CREATE TABLE schema_migrations (
     name        TEXT NOT NULL,
     digest      TEXT NOT NULL CHECK (length(digest) = 64),
     applied_at  TEXT NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;

@@ -124,3 +124,5 @@ CREATE INDEX jobs_budgeted ON jobs (currency, status, cost_state, budget_limit_n
 CREATE INDEX jobs_unconfirmed ON jobs (coalesce(started_at, created_at), provider, currency, cost_state, metered_cost_nanos,
                                        estimated_cost_nanos)
     WHERE cost_state IN ('estimated', 'metered');
+CREATE INDEX jobs_billed ON jobs (job_id) WHERE cost_state = 'billed';
+CREATE INDEX attempts_metered ON attempts (job_id, vcpus, metered_seconds);

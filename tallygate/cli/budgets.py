@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import config as configuration
-from ..errors import UsageError
+from ..errors import CheckFailed, UsageError
 from ..money import NANOS_MAX, NANOS_PER_UNIT, Money, parse_decimal
 from . import flags
 from .options import ConfigFile, Json
@@ -216,9 +216,9 @@ def history(
         note("Nothing has moved yet.")
         return
     show_columns(
-        [(e.at, e.kind, e.amount, e.account_id, e.sequence, e.author, e.reason) for e in entries],
-        ("AT", "KIND", "AMOUNT", "ACCOUNT", "ENTRY", "BY", "REASON"),
-        expendable=("BY", "ACCOUNT", "ENTRY", "REASON"),
+        [(e.at, e.kind, e.amount, e.sequence, e.author, e.reason) for e in entries],
+        ("AT", "KIND", "AMOUNT", "ENTRY", "BY", "REASON"),
+        expendable=("BY", "ENTRY", "REASON"),
     )
 
 
@@ -276,3 +276,34 @@ def _entry_for_programs(entry: "JournalEntry") -> dict[str, object]:
         "reason": entry.reason,
         "hash": entry.hash,
     }
+
+
+def verify(config: ConfigFile = None, json: Json = False) -> int:
+    """Recompute every account, hold and entry from the journal. Exit code 1 names the first row that is wrong.
+
+    Keep the printed head somewhere else: it shows later whether the past was rewritten.
+
+    \b
+    Example:
+      tallygate budget verify
+    """
+    with _open(config, readonly=True) as app:
+        found = app.book.verify()
+    if json:
+        show_json(
+            {
+                "clean": found.is_clean,
+                "problem": found.problem,
+                "accounts": found.accounts,
+                "entries": found.entries,
+                "holds": found.holds,
+                "head": found.head,
+                "heads": found.heads,
+            }
+        )
+    elif found.problem is None:
+        show(f"{found.accounts:,} accounts, {found.entries:,} entries and {found.holds:,} holds agree")
+        show(f"head {found.head}")
+    if found.problem is not None:
+        raise CheckFailed(found.problem, cure="Do not repair it in place. Restore a backup beside it and compare")
+    return 0

@@ -138,33 +138,26 @@ def _detailed(row: Mapping[str, object]) -> str:
 
 
 def _show_totals(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    from ..money import Money
-
+    totals = [(row["status"], row["jobs"], *_sums(row).values()) for row in rows]
     if as_json:
-        show_json([{**{k: v for k, v in row.items() if not k.endswith("_nanos")}, **_sums(row)} for row in rows])
-        return
-    if not rows:
+        show_json(
+            [{"status": row["status"], "currency": row["currency"], "jobs": row["jobs"], **_sums(row)} for row in rows]
+        )
+    elif totals:
+        # A column sums what is known of that kind; a job that is not billed yet adds nothing to the last one.
+        show_columns(totals, ("STATUS", "JOBS", "ESTIMATED", "METERED", "BILLED"))
+    else:
         note("No jobs.")
-        return
-    lines = []
-    for row in rows:
-        sums = [_sums(row)[name] for name in ("estimated", "metered", "billed")]
-        lines.append((row["status"], row["jobs"], *sums))
-    show_columns(lines, ("STATUS", "JOBS", "ESTIMATED", "METERED", "BILLED"))
-    currencies = sorted({str(row["currency"]) for row in rows})
-    for currency in currencies:
-        count = sum(int(str(row["jobs"])) for row in rows if row["currency"] == currency)
-        billed = sum(int(str(row["billed_nanos"] or 0)) for row in rows if row["currency"] == currency)
-        show(f"{count:,} jobs, {Money(billed, currency)} billed so far")
 
 
 def _sums(row: Mapping[str, object]) -> "dict[str, object]":
     from ..money import Money
 
-    return {
-        name: None if row[f"{name}_nanos"] is None else Money(int(str(row[f"{name}_nanos"])), str(row["currency"]))
-        for name in ("estimated", "metered", "billed")
-    }
+    found: dict[str, object] = {}
+    for name in ("estimated", "metered", "billed"):
+        nanos = row[f"{name}_nanos"]
+        found[name] = None if nanos is None else Money(int(str(nanos)), str(row["currency"]))
+    return found
 
 
 def show_job(job: JobReference, config: ConfigFile = None, json: Json = False) -> None:

@@ -385,7 +385,7 @@ def _show_plan(plan: "Plan", *, as_json: bool) -> None:
             f"Charged to      {clean(charged.name)}: {amount(account.available)} available of {amount(account.limit)}"
         )
     lines += [
-        f"You cannot pay more than {amount(best.worst_case)}, assuming",
+        f"You cannot pay more than ${best.worst_case.shown()}, assuming",
         *(f"  - {clean(assumption)}" for assumption in best.assumptions),
         "made of",
         *(f"  - {part.name}: {amount(part.cost)}" for part in best.parts),

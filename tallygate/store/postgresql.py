@@ -241,7 +241,6 @@ _BY_CLASS: tuple[tuple[type[psycopg.Error], type[StoreError], str], ...] = (
     (pg.LockNotAvailable, StoreBusy, "Another session holds the rows"),
     (pg.DeadlockDetected, StoreDeadlock, "Two sessions waited for each other"),
     (pg.SerializationFailure, StoreBusy, "Another session changed the rows"),
-    (pg.TooManyConnections, StoreBusy, "The server has no free connection"),
     (pg.ReadOnlySqlTransaction, StoreReadOnly, "The server is read-only"),
     (pg.InsufficientPrivilege, StoreReadOnly, "The server does not allow this user to do that"),
     (pg.DiskFull, StoreFull, "The server's disk is full"),
@@ -249,6 +248,9 @@ _BY_CLASS: tuple[tuple[type[psycopg.Error], type[StoreError], str], ...] = (
     (pg.IndexCorrupted, StoreDamaged, "The server reports damaged data"),
     (psycopg.OperationalError, StoreUnreachable, "The database server cannot be reached"),
 )
+
+_FULL_HOUSE = ("too many connections", "too many clients", "connection slots are reserved")
+"""The server's words while connecting, when the driver does not pass on its error code."""
 
 
 def _translated(error: psycopg.Error | UnicodeError) -> TallygateError:
@@ -262,6 +264,8 @@ def _translated(error: psycopg.Error | UnicodeError) -> TallygateError:
         return StoreReadOnly(
             f"The server is a replica or read-only ({says})", cure="Name the primary server in the URL"
         )
+    if any(full in says for full in _FULL_HOUSE):
+        return StoreBusy(f"The server has no free connection ({says})")
     for theirs, ours, what in _BY_CLASS:
         if isinstance(error, theirs):
             return ours(f"{what} ({says})")

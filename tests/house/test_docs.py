@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from functools import cache
@@ -19,7 +18,6 @@ DOCUMENTS = sorted(
     for folder in (ROOT, ROOT / "docs", ROOT / "schema", ROOT / "bench", *(ROOT / "examples").iterdir())
     for path in folder.glob("*.md")
 )
-DOORS = ("cloud_run.py", "find_cheapest_instance.py", "job_manager.py", "cost_tracker.py", "cloud_cost_report.py")
 
 
 # --- generated documents
@@ -99,80 +97,3 @@ def test_the_glossary_gives_every_word_one_meaning() -> None:
     ]
     assert len(words) > 40
     assert sorted({word for word in words if words.count(word) > 1}) == []
-
-
-# --- commands
-
-
-def commands_in(document: Path) -> list[tuple[int, str]]:
-    """Every command a reader could copy: lines of code blocks, and code in the running text."""
-    found: list[tuple[int, str]] = []
-    block = False
-    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.lstrip().startswith("```"):
-            block = not block
-        elif block:
-            found.append((number, line.strip().removeprefix("$ ")))
-        else:
-            found += [(number, code) for code in re.findall(r"`([^`]+)`", line)]
-    return [(number, text) for number, text in found if re.match(r"(python3? \S+\.py|tallygate|make)\s", text + " ")]
-
-
-MENTIONED = [(path, number, text) for path in DOCUMENTS for number, text in commands_in(path)]
-
-
-@cache
-def help_of(*command: str) -> str:
-    answer = subprocess.run(
-        [sys.executable, *command, "--help"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb", "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return answer.stdout if answer.returncode == 0 else ""
-
-
-@pytest.mark.parametrize(
-    ("document", "line", "command"),
-    MENTIONED,
-    ids=[f"{path.relative_to(ROOT)}:{number}" for path, number, _ in MENTIONED],
-)
-def test_every_command_in_the_documents_exists(document: Path, line: int, command: str) -> None:
-    """The program, the subcommand and every flag that a document mentions are real."""
-    words = shlex.split(
-        command.replace("...", "").replace("[", " ").replace("]", " ").replace("|", " | "), comments=True
-    )
-    words = words[: next((place for place, word in enumerate(words) if word in ("|", ">", "&&", ";")), len(words))]
-    if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        assert all(word in targets or "=" in word for word in words[1:]), command
-        return
-    if words[0] == "tallygate":
-        program, rest = ["-m", "tallygate"], words[1:]
-    else:
-        program, rest = [words[1]], words[2:]
-        assert (ROOT / words[1]).exists() or (document.parent / words[1]).exists(), command
-        if words[1] not in DOORS:
-            return
-    # A word is a subcommand when the help so far lists it as one; everything after is arguments and flags.
-    while (
-        rest
-        and re.match(r"[a-z][a-z-]+$", rest[0])
-        and re.search(rf"^\W*{re.escape(rest[0])}\s", help_of(*program), re.M)
-    ):
-        program, rest = [*program, rest[0]], rest[1:]
-    text = help_of(*program)
-    assert text, f"{program} --help failed"
-    flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
-    assert [flag for flag in flags if not re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text)] == [], command
-    if words[0] == "tallygate" and len(words) > 1 and not words[1].startswith("-"):
-        assert program != ["-m", "tallygate"], f"tallygate has no command {words[1]}"
-
-
-def test_documents_mention_commands_at_all() -> None:
-    """Guards the test above against finding nothing to check."""
-    assert {"make run", "make test"} <= {text.partition("  ")[0] for _, _, text in MENTIONED}
-    assert len(MENTIONED) > 20

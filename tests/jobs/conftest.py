@@ -305,7 +305,8 @@ class House:
 
     def check(self) -> None:
         """Every invariant that can be seen from here."""
-        self.book.verify().raise_if_bad()
+        verified = self.book.verify()
+        assert verified.problem is None, verified.problem
         for job_row in self.jobs.rows(most=1000):
             job = self.jobs.get(str(job_row["job_id"]))
             alive = [

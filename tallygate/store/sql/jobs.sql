@@ -42,7 +42,7 @@ ORDER BY created_at DESC, job_id DESC LIMIT :most;
 
 -- documented: the newest jobs with every documented column, for the library
 SELECT * FROM jobs
-WHERE CAST(:status AS TEXT) IS NULL OR status = :status
+WHERE archived_at IS NULL AND (CAST(:status AS TEXT) IS NULL OR status = :status)
 ORDER BY created_at DESC, job_id DESC LIMIT :most;
 
 -- totals: how many jobs there are in each state and what they cost so far
