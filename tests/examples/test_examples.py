@@ -117,3 +117,34 @@ def test_the_error_bar_is_honest(copied: Path) -> None:
     run(copied, "400000")
     found = result(copied / "outputs")
     assert abs(found["pi"] - 3.141592653589793) < 4 * found["error_bar"] < 0.02
+
+
+def told(path: Path, *, seconds_left: int) -> str:
+    """A budget file such as a machine writes."""
+    path.write_text(
+        f'{{"currency": "USD", "remaining": 0.002, "price_per_hour": 0.36, "seconds_left": {seconds_left}}}',
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("copied", ["budget_aware"], indirect=True)
+def test_a_job_does_less_when_its_budget_is_smaller(copied: Path, tmp_path: Path) -> None:
+    said = run(copied, "1000000000", TALLYGATE_BUDGET_FILE=told(tmp_path / "budget.json", seconds_left=1))
+    found = result(copied / "outputs")
+    assert 20_000 <= found["samples"] < found["wanted"] == 1_000_000_000
+    assert "0.002 USD are left" in said
+    assert abs(found["volume"] - 3.141592653589793**3 / 6) < 5 * found["error_bar"]
+
+
+@pytest.mark.parametrize("copied", ["budget_aware"], indirect=True)
+def test_a_job_without_time_still_has_a_result(copied: Path, tmp_path: Path) -> None:
+    run(copied, "1000000000", TALLYGATE_BUDGET_FILE=told(tmp_path / "budget.json", seconds_left=0))
+    assert result(copied / "outputs")["samples"] == 20_000
+
+
+@pytest.mark.parametrize("copied", ["budget_aware"], indirect=True)
+def test_a_job_with_money_enough_does_all_of_its_work(copied: Path, tmp_path: Path) -> None:
+    run(copied, "50000", TALLYGATE_BUDGET_FILE=told(tmp_path / "budget.json", seconds_left=3600))
+    found = result(copied / "outputs")
+    assert found["samples"] == found["wanted"] == 50_000
