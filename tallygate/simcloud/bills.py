@@ -1,6 +1,6 @@
 """Bills from the truth: what was really used, told late and in pieces, and in the end exactly.
 
-    meter --> lines of an hour or a day --> known at the time of asking? --> FOCUS rows, or a cloud's native ones
+meter --> lines of an hour or a day --> known at the time of asking? --> FOCUS rows, or a cloud's native ones
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..providers.base import MachineState
-from .chance import Stream
+from .chance import MILLION, Stream
 from .dialects import Dialect, Naming
 from .faults import Faults
 from .market import Market, Pool
@@ -82,6 +82,7 @@ class Machine:
 
     ``sound``: its own timers, its clock and its way to end itself all work. ``end_cause``: ``finished``, ``deadline``,
     ``expired`` (its time had passed at boot), ``limit`` (the provider's), ``interrupted``, ``price``, ``terminated``.
+    ``going``: notice was given, so it ends then and for that reason at the latest.
     """
 
     id: str
@@ -96,7 +97,9 @@ class Machine:
     timer_works: bool = True
     clock_works: bool = True
     ends_fully: bool = True
+    deallocated: bool = False
     started_at: int | None = None
+    limit_at: int | None = None
     stopping_at: int | None = None
     stopped_at: int | None = None
     ended_at: int | None = None
@@ -106,6 +109,7 @@ class Machine:
     worked_from: int = 0
     saved_before: int = 0
     taken_at: int | None = None
+    going: tuple[int, str] | None = None
     planned: list[Event] = field(default_factory=list)
 
     @property
@@ -122,8 +126,10 @@ class Machine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it exists and has not come to its end."""
-        return self.state not in (MachineState.ENDED, MachineState.STOPPED)
+        """Whether it exists and its own time bills, or soon will. A stopped one is alive only where stopping changes nothing."""
+        if self.state in (MachineState.ENDED, MachineState.STOPPED):
+            return self.meter is not None and self.meter.end is None
+        return True
 
     @property
     def bills(self) -> bool:
@@ -159,14 +165,15 @@ class Fleet:
         self.works: dict[str, Work] = {}
         self.said: dict[tuple[str, int], Said] = {}
         self.work_of: Callable[[Machine, Stream], Work] = usual_work
+        self._alive: dict[str, Machine] = {}
         self._by_place: dict[tuple[str, str], list[Machine]] = {}
         self._by_token: dict[tuple[str, str, str], list[Machine]] = {}
 
     # --- looking
 
     def alive(self) -> list[Machine]:
-        """Machines that exist and have not come to their end, oldest first."""
-        return [machine for machine in self.machines.values() if machine.is_alive]
+        """Machines whose own time bills, or soon will, oldest first."""
+        return list(self._alive.values())
 
     def of(self, dialect: str, account: str) -> list[Machine]:
         """Every machine an account of a cloud ever had, oldest first."""
@@ -192,8 +199,10 @@ class Fleet:
             clock_works=not self._faults.wrong_machine_clock.strikes(),
             ends_fully=not self._faults.half_end.strikes(),
         )
+        if build.dialect.limit_lag is not None:
+            machine.limit_at = build.not_after + chance.between(*build.dialect.limit_lag) * SECOND
         machine.sides = self.make_sides(build, machine.id)
-        self.machines[machine.id] = machine
+        self.machines[machine.id] = self._alive[machine.id] = machine
         self._by_place.setdefault((build.dialect.name, build.account), []).append(machine)
         self._by_token.setdefault((build.dialect.name, build.account, build.token), []).append(machine)
         self._timeline.record("created", machine=machine.id, pool=build.pool, token=build.token)
@@ -226,13 +235,21 @@ class Fleet:
 
     def terminate(self, machine: Machine) -> None:
         """What a terminate call does when it does what it says."""
-        if machine.state in (MachineState.ENDED, MachineState.STOPPING):
+        if machine.state is MachineState.ENDED or (machine.state is MachineState.STOPPING and machine.ends_fully):
             return
+        machine.ends_fully = True  # whatever the machine does itself, the cloud now deletes it
         self._begin_end(machine, "terminated", fully=True, lag=machine.dialect.kill_lag)
+
+    def deallocate(self, machine: Machine) -> None:
+        """Stop a machine without deleting it: its own time no longer bills, what was made with it does."""
+        if machine.is_alive and machine.started_at is not None:
+            self._begin_end(machine, "terminated", fully=False, lag=machine.dialect.kill_lag)
+            machine.deallocated = True
 
     def clear(self, remains: Remains) -> None:
         """Delete what was left behind."""
         self._delete(remains.sides)
+        self.remains.pop(remains.id, None)
         self._timeline.record("cleared", remains=remains.id)
 
     def extend(self, machine: Machine, *, not_after: int, run_seconds_max: int) -> None:
@@ -289,7 +306,11 @@ class Fleet:
         now = self._timeline.now
         taken = chance.chance(self._market.climate.interrupt)
         after = chance.below(max(1, machine.run_seconds_max)) * SECOND
-        return now + after if taken else None
+        with_its_pool = chance.chance(MILLION // 2)
+        dry = machine.build.pool.first_empty(now, now + machine.run_seconds_max * SECOND) if with_its_pool else None
+        if taken:
+            return now + after if dry is None else min(dry, now + after)
+        return dry
 
     def _plan(self, machine: Machine) -> None:
         """Find the first thing that will end a running machine, and plan only that."""
@@ -304,26 +325,31 @@ class Fleet:
             ends.append((machine.worked_from + (left + uploading) * SECOND, "finished"))
         if machine.timer_works:
             ends.append((machine.deadline, "deadline"))
-        if dialect.limit_lag is not None:
-            limit = machine.started_at + (machine.run_seconds_max + dialect.limit_lag[1]) * SECOND
-            ends.append((limit, "limit"))
+        if machine.limit_at is not None:
+            ends.append((machine.limit_at, "limit"))
         notice = dialect.notice_seconds * SECOND
-        if machine.taken_at is not None:
-            ends.append((machine.taken_at + notice, "interrupted"))
-        horizon = min([now + FAR, *(at for at, _ in ends)])
-        if machine.build.spot and machine.build.ceiling is not None:
-            passed = machine.build.pool.first_above(machine.build.ceiling, now, horizon)
-            if passed is not None:
-                ends.append((passed + notice, "price"))
+        if machine.going is not None:
+            ends.append(machine.going)
+        elif machine.build.spot:
+            if machine.taken_at is not None:
+                ends.append((max(machine.taken_at, now) + notice, "interrupted"))
+            horizon = min([now + FAR, *(at for at, _ in ends)])
+            if machine.build.ceiling is not None:
+                passed = machine.build.pool.first_above(machine.build.ceiling, now, horizon)
+                if passed is not None:
+                    ends.append((passed + notice, "price"))
         machine.planned = []
         if not ends:
             return
         at, cause = min(ends)
-        if cause in ("interrupted", "price"):
-            machine.planned.append(self._timeline.at(at - notice, lambda: self._notice(machine, cause), "notice"))
+        if machine.going is None and cause in ("interrupted", "price"):
+            machine.planned.append(self._timeline.at(at - notice, lambda: self._notice(machine, at, cause), "notice"))
         machine.planned.append(self._timeline.at(at, lambda: self._own_end(machine, cause), cause))
 
-    def _notice(self, machine: Machine, cause: str) -> None:
+    def _notice(self, machine: Machine, at: int, cause: str) -> None:
+        """The cloud says that it takes the machine back; the job has until then to save its work."""
+        machine.going = (at, cause)
+        self.save(machine)
         self._timeline.record("notice", machine=machine.id, cause=cause)
 
     def _own_end(self, machine: Machine, cause: str) -> None:
@@ -353,13 +379,15 @@ class Fleet:
         """Its own end went only half way: the machine stands still and its side resources, or all of it, bill on."""
         machine.state = MachineState.STOPPED
         machine.stopped_at = self._timeline.now
-        if machine.meter is not None and not machine.dialect.stopped_bills:
+        if machine.meter is not None and (machine.deallocated or not machine.dialect.stopped_bills):
             machine.meter.end = self._timeline.now
+            del self._alive[machine.id]
         self._timeline.record("stopped", machine=machine.id)
 
     def _end(self, machine: Machine) -> None:
         now = self._timeline.now
         machine.state = MachineState.ENDED
+        self._alive.pop(machine.id, None)
         machine.ended_at = now
         if machine.meter is not None and machine.meter.end is None:
             machine.meter.end = now
@@ -390,8 +418,7 @@ class Fleet:
             work.saved = work.seconds
             machine.exit_status = work.exit_status
         elif work is not None:
-            noticed = cause != "limit" and machine.started_at is not None
-            work.save(self._progress(machine), asked=noticed)
+            work.save(self._progress(machine), asked=cause in ("deadline", "terminated"))
         if job_id is None or machine.started_at is None or not _speaks(cause) or self._faults.lost_report.strikes():
             return
         attempt = int(machine.build.tags.get("tallygate-attempt", "1"))

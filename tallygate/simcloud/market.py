@@ -28,7 +28,8 @@ class Climate:
 
     ``jump``: that a price step is a jump, to between ``jump_percent`` of where the price stood. ``drift_percent``: the most an
     ordinary step moves. ``empty``: that a stretch of six hours in a pool has an hour or so without capacity. ``interrupt``:
-    that a spot machine is taken back some time in its life for no reason of price.
+    that a spot machine is taken back some time in its life for no reason of price. ``quota_vcpus``: the most an account of
+    a cloud may use at a time.
     """
 
     drift_percent: int = 6
@@ -37,6 +38,7 @@ class Climate:
     empty: int = 150_000
     empty_seconds: tuple[int, int] = (300, 7200)
     interrupt: int = 200_000
+    quota_vcpus: int = 1000
 
 
 CALM = Climate(drift_percent=0, jump=0, empty=0, interrupt=0)
@@ -142,6 +144,11 @@ class Pool:
         """Whether no machine is to be had at an instant."""
         self._work_out_gaps(at)
         return any(start <= at < end for start, end in self._gaps)
+
+    def first_empty(self, start: int, end: int) -> int | None:
+        """When the pool next runs dry between two instants."""
+        self._work_out_gaps(end)
+        return min((since for since, _ in self._gaps if start <= since < end), default=None)
 
     def _work_out_gaps(self, at: int) -> None:
         while self._gaps_to <= at:

@@ -7,9 +7,9 @@ machine: what was saved before a machine went is where the next one begins.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from ..jobs.agent import Report
 from .timeline import SECOND, instant
-
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from ..jobs.agent import Report
 from ..jobs.job import Attempt, Job
+from .cloud import Cloud
 from .faults import Faults
 from .machines import Fleet, Machine, Remains
 from .market import Climate, Market
@@ -41,6 +42,11 @@ class World(Timeline):
         self.fleet = Fleet(self, self.market, self.truth, self.faults)
         self.reports = SimReports(self)
         self.violations: list[str] = []
+        self._clouds: dict[tuple[str, str], Cloud] = {}
+
+    def cloud(self, dialect: str, account: str = "main") -> Cloud:
+        """An account of a cloud, the same for everybody who uses it."""
+        return self._clouds.setdefault((dialect, account), Cloud(self, dialect, account))
 
     @property
     def machines(self) -> dict[str, Machine]:
@@ -49,10 +55,10 @@ class World(Timeline):
     @property
     def remains(self) -> list[Remains]:
         """Side resources that bill without a machine, oldest first."""
-        return [each for each in self.fleet.remains.values() if each.exist]
+        return list(self.fleet.remains.values())
 
     def alive(self) -> list[Machine]:
-        """Machines that exist and have not come to their end, oldest first."""
+        """Machines whose own time bills, or soon will, oldest first."""
         return self.fleet.alive()
 
     def expect(self, job_id: str, work: Work) -> None:
