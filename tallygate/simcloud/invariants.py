@@ -279,7 +279,6 @@ class Invariants:
         error = process.error
         if error is None or (type(error).__module__ == "tallygate.errors" and type(error).__name__ != "StoreDamaged"):
             return
-        named, _, detail = str(error).partition(": ")
         if type(error).__name__ == "SimulationViolation":
             self.found(_strictness(str(error)), str(error))
         else:
@@ -355,7 +354,7 @@ class Invariants:
             self.found("M14", f"{booked} are booked and {unattributed} are nobody's, {truth} were truly spent")
 
     def _unattributed(self) -> int:
-        return sum(_whole(row["nanos"]) for row in self._database.all("charges.nobodys_total"))
+        return sum(_whole(row["nanos"]) for row in self._database.all("checks.nobodys"))
 
     def _ours(self) -> Iterator[Machine]:
         for machine in self.world.machines.values():
