@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tallygate.store import queries
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tallygate"
 SQL = PACKAGE / "store" / "sql"
@@ -194,8 +196,9 @@ def query_names() -> dict[str, list[Path]]:
     """``noun.name`` of every query, and the files that define it."""
     found: dict[str, list[Path]] = {}
     for path in sorted(SQL.rglob("*.sql")):
-        for name in re.findall(r"^-- (\w+): ", path.read_text(encoding="utf-8"), re.MULTILINE):
-            found.setdefault(f"{path.stem}.{name}", []).append(path)
+        for name, statements in queries.parse(path.read_text(encoding="utf-8")).items():
+            if statements:  # the first comment of a file may look like a name, and nothing belongs to it
+                found.setdefault(f"{path.stem}.{name}", []).append(path)
     return found
 
 
