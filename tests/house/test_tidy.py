@@ -28,6 +28,7 @@ OUTSIDE_WORLD = {
 """Which modules besides the adapters may ask the world outside, and what for."""
 
 ADAPTERS = ("store/sqlite.py", "store/postgresql.py", "store/queue.py", "providers/local", "objectstore/folder")
+"""What translates between us and an engine, a vendor or this machine."""
 
 ODD_NAMES = {"util", "utils", "common", "helper", "helpers", "model", "models", "misc", "stuff", "lib"}
 
