@@ -35,7 +35,7 @@ bench: $(VENV)/.dev ## measure; every figure is a ratio between two ways, side b
 	@$(BIN)/python -m bench
 
 schema: $(VENV)/.dev ## write the schema snapshots from the migrations
-	@$(BIN)/python -m tallygate.store.migrate
+	@$(BIN)/python schema/snapshot.py
 
 docs: $(VENV)/.core ## write the documents that are generated from the code
 	@$(BIN)/python docs/generate.py

@@ -98,6 +98,29 @@ class JobManager:
             "over_budget_amount": Decimal(0) if over is None else over.decimal,
         }
 
+    def get_cost_summary(self, job_id: str) -> dict[str, Any] | None:
+        """What is known of a job's cost: estimated, running, actual, and how it stands against its budget.
+
+        None when there is no such job. ``within_budget`` is None while the bill does not say.
+        """
+        from tallygate.reports.jobs import job_summary
+
+        with self._open(readonly=True) as app:
+            try:
+                found = job_summary(app.database, app.book, job_id, now=app.clock.now()).as_dict()
+            except UnknownJob:
+                return None
+        if found["current_runtime_cost"] is None:
+            found["current_runtime_cost"] = self.calculate_job_cost(job_id)
+        return found
+
+    def get_jobs_over_budget(self, limit: int = 1_000) -> list[dict[str, Any]]:
+        """The jobs whose bill is beyond their budget, the furthest over first."""
+        from tallygate.reports.budgets import over_budget
+
+        with self._open(readonly=True) as app:
+            return [job.as_dict() for job in over_budget(app.database, most=limit)]
+
     # --- writing
 
     def create_job(

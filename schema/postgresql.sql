@@ -82,7 +82,6 @@ CREATE TRIGGER accounts_are_never_emptied BEFORE TRUNCATE ON accounts FOR EACH S
 CREATE TABLE holds (
     job_id text NOT NULL,
     account_id text NOT NULL,
-    hold_id text NOT NULL,
     amount_nanos bigint NOT NULL,
     captured_nanos bigint NOT NULL,
     released_nanos bigint NOT NULL,
@@ -103,8 +102,6 @@ CREATE TABLE holds (
     CONSTRAINT nothing_from_nowhere CHECK (((captured_nanos + released_nanos) <= amount_nanos))
 );
 
-CREATE INDEX holds_account_open ON holds USING btree (account_id) WHERE (closed_at IS NULL);
-
 CREATE TRIGGER holds_are_never_deleted BEFORE DELETE ON holds FOR EACH ROW EXECUTE FUNCTION refuse_change('holds are never deleted');
 
 CREATE TRIGGER holds_are_never_emptied BEFORE TRUNCATE ON holds FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('holds are never deleted');
@@ -112,8 +109,7 @@ CREATE TRIGGER holds_are_never_emptied BEFORE TRUNCATE ON holds FOR EACH STATEME
 CREATE TABLE entries (
     account_id text NOT NULL,
     sequence bigint NOT NULL,
-    entry_id text NOT NULL,
-    hold_id text,
+    job_id text,
     kind text NOT NULL,
     amount_nanos bigint NOT NULL,
     source text NOT NULL,
@@ -225,6 +221,8 @@ CREATE INDEX jobs_budgeted ON jobs USING btree (currency, status, cost_state, bu
 
 CREATE INDEX jobs_unconfirmed ON jobs USING btree (COALESCE(started_at, created_at), provider, currency, cost_state, metered_cost_nanos, estimated_cost_nanos) WHERE (cost_state = ANY (ARRAY['estimated'::text, 'metered'::text]));
 
+CREATE INDEX jobs_billed ON jobs USING btree (job_id) WHERE (cost_state = 'billed'::text);
+
 CREATE TABLE attempts (
     attempt_id text NOT NULL,
     job_id text NOT NULL,
@@ -295,6 +293,8 @@ CREATE INDEX attempts_open ON attempts USING btree (created_at) WHERE (state = A
 CREATE INDEX attempts_machine ON attempts USING btree (machine_id) WHERE (machine_id IS NOT NULL);
 
 CREATE UNIQUE INDEX one_open_attempt ON attempts USING btree (job_id) WHERE (state = ANY (ARRAY['intent'::text, 'unknown'::text, 'live'::text, 'terminating'::text]));
+
+CREATE INDEX attempts_metered ON attempts USING btree (job_id, vcpus, metered_seconds);
 
 CREATE TABLE job_events (
     job_id text NOT NULL,
@@ -475,10 +475,10 @@ INSERT INTO schema_migrations VALUES (0, 'schema_migrations',
     '6600c26776bcc38a254ff60b7e6a9b91b417b9c8717059527a042e36552a9601', now());
 
 INSERT INTO schema_migrations VALUES (1, 'ledger',
-    '73459c82c042b8efbc27dde1ff066fd0cb2667ccdc3c7872081512ea89ee0c50', now());
+    '075e471f7bb3b024465819f4e2d3fdd18e0cf717b74569e8f158bfc2d6750471', now());
 
 INSERT INTO schema_migrations VALUES (2, 'jobs',
     'e9fe2f6cbd331add670886a22dabfc075872c8f427a1d78fccfd6e13132c5a5b', now());
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
-    '7b0477a01442efb66455bcd3d85ced3252e22274cacefef0931e4811ef8b00ae', now());
+    '2880eebd4342986b8b49eb7588ad64f14a10d7093913399efa82e6826ef119b2', now());

@@ -52,7 +52,6 @@ CREATE TABLE accounts (
 CREATE TABLE holds (
     job_id          TEXT NOT NULL,
     account_id      TEXT NOT NULL REFERENCES accounts (account_id),
-    hold_id         TEXT NOT NULL,
     amount_nanos    INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     captured_nanos  INTEGER NOT NULL CHECK (captured_nanos >= 0),
     released_nanos  INTEGER NOT NULL CHECK (released_nanos >= 0),
@@ -67,13 +66,10 @@ CREATE TABLE holds (
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX holds_account_open ON holds (account_id) WHERE closed_at IS NULL;
-
 CREATE TABLE entries (
     account_id    TEXT NOT NULL REFERENCES accounts (account_id),
     sequence      INTEGER NOT NULL CHECK (sequence > 0),
-    entry_id      TEXT NOT NULL,
-    hold_id       TEXT,
+    job_id        TEXT,
     kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
                                                 'release', 'expire', 'refund', 'reverse')),
     amount_nanos  INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
@@ -367,14 +363,18 @@ CREATE INDEX jobs_unconfirmed ON jobs (coalesce(started_at, created_at), provide
                                        estimated_cost_nanos)
     WHERE cost_state IN ('estimated', 'metered');
 
+CREATE INDEX jobs_billed ON jobs (job_id) WHERE cost_state = 'billed';
+
+CREATE INDEX attempts_metered ON attempts (job_id, vcpus, metered_seconds);
+
 INSERT INTO schema_migrations VALUES (0, 'schema_migrations',
     'e8a01aa69f6e9c3a04eaf7b6dd7664305ba11213142719cb2d7aef14da6a115b', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (1, 'ledger',
-    '7546db809076ab86069eca1fce5597be9f877a42f0c4fc635b40b4423cd5db20', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+    '57068e97b008bd4b6375e8e057c7ca232802cf4b03a58519ec73b1daef13597e', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (2, 'jobs',
     '77f3a3c07f67971b889070b370219668cb55cd7686f02a28eda6bb924a3b0fff', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
-    '484f6d89485018be985e04c9665ccd49fc019bf16a9628682184b705ed6f5c5e', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+    'ba1b2d1db3ea22751e281aff1f427f5ed54a8fec1204027c62429004c8ef263d', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

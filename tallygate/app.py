@@ -213,7 +213,7 @@ class App:
                 environment=submission.environment,
                 inputs=staged.url,
                 inputs_digest=staged.digest,
-                outputs=self.objects.url_of(f"jobs/{job_id}"),
+                outputs=self.objects.url(f"jobs/{job_id}"),
                 disk_gib=submission.request.disk_gib,
             ),
             estimates=plan.estimates,

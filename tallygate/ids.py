@@ -12,6 +12,7 @@ from typing import Protocol
 from .times import Clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 ID_LENGTH = 26
 
 
@@ -32,7 +33,7 @@ def new_id(clock: Clock, entropy: Entropy) -> str:
     """A fresh id: 26 characters, time first."""
     milliseconds = int(clock.now().timestamp() * 1000)
     number = milliseconds << 80 | int.from_bytes(entropy.bytes(10), "big")
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def new_install_id(entropy: Entropy) -> str:

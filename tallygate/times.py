@@ -8,6 +8,7 @@ from __future__ import annotations
 import time as _wall
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from .errors import UsageError
@@ -94,9 +95,10 @@ ALWAYS = Period(datetime(YEAR_MIN, 1, 1, tzinfo=UTC), datetime(YEAR_MAX + 1, 1, 
 """The period of a budget that never renews."""
 
 
+@lru_cache(maxsize=64)  # one act writes the same few instants into several rows
 def text(instant: datetime) -> str:
     """An instant as stored and shown to programs: ``2026-11-21T09:30:00.000000Z``, always 27 characters."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def shown(instant: datetime | None) -> str:

@@ -46,7 +46,6 @@ CREATE TABLE accounts (
 CREATE TABLE holds (
     job_id          TEXT COLLATE "C" NOT NULL,
     account_id      TEXT COLLATE "C" NOT NULL,
-    hold_id         TEXT NOT NULL,
     amount_nanos    BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     captured_nanos  BIGINT NOT NULL CHECK (captured_nanos >= 0),
     released_nanos  BIGINT NOT NULL CHECK (released_nanos >= 0),
@@ -60,13 +59,11 @@ CREATE TABLE holds (
     CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
 );
-CREATE INDEX holds_account_open ON holds (account_id) WHERE closed_at IS NULL;
 
 CREATE TABLE entries (
     account_id    TEXT COLLATE "C" NOT NULL,
     sequence      BIGINT NOT NULL CHECK (sequence > 0),
-    entry_id      TEXT NOT NULL,
-    hold_id       TEXT,
+    job_id        TEXT,
     kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
                                                 'release', 'expire', 'refund', 'reverse')),
     amount_nanos  BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),

@@ -44,7 +44,6 @@ CREATE TABLE accounts (
 CREATE TABLE holds (
     job_id          TEXT NOT NULL,
     account_id      TEXT NOT NULL REFERENCES accounts (account_id),
-    hold_id         TEXT NOT NULL,
     amount_nanos    INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     captured_nanos  INTEGER NOT NULL CHECK (captured_nanos >= 0),
     released_nanos  INTEGER NOT NULL CHECK (released_nanos >= 0),
@@ -58,13 +57,11 @@ CREATE TABLE holds (
     CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX holds_account_open ON holds (account_id) WHERE closed_at IS NULL;
 
 CREATE TABLE entries (
     account_id    TEXT NOT NULL REFERENCES accounts (account_id),
     sequence      INTEGER NOT NULL CHECK (sequence > 0),
-    entry_id      TEXT NOT NULL,
-    hold_id       TEXT,
+    job_id        TEXT,
     kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
                                                 'release', 'expire', 'refund', 'reverse')),
     amount_nanos  INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),

@@ -270,7 +270,7 @@ def _entry_for_programs(entry: "JournalEntry") -> dict[str, object]:
         "currency": entry.amount.currency,
         "account": entry.account_id,
         "sequence": entry.sequence,
-        "hold": entry.hold_id,
+        "job": entry.job_id,
         "key": entry.key,
         "author": entry.author,
         "reason": entry.reason,

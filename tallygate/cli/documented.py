@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from .. import times
 from ..money import Money
-from .flags import shown_provider
+from ..reports.render import provider_name
 
 _JSON_COLUMNS = ("billing_tags", "metadata", "spec")
 _NANOS = "_nanos"
@@ -32,7 +32,7 @@ def of_row(row: Mapping[str, object]) -> dict[str, object]:
             found[name] = json.loads(value)
         elif name not in found:  # not the generated decimal column beside an exact one
             found[name] = value
-    found["provider"] = shown_provider(str(row["provider"]))
+    found["provider"] = provider_name(str(row["provider"]))
     final = found.pop("final_cost", None)
     billed = found.get("billed_cost")
     found["actual_cost"] = billed if final is None else final

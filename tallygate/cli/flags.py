@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 
 from ..errors import UnknownProvider, UsageError
 from ..money import NANOS_MAX, NANOS_PER_UNIT, Money, parse_decimal
+from ..reports.render import provider_name
 
 HOURS_MAX = 720
 """The longest time that any machine is asked for: 30 days."""
@@ -91,14 +92,9 @@ def provider(flag: str, text: str | None) -> str | None:
     found = text.lower()
     if found not in PROVIDERS:
         raise UnknownProvider(
-            f"{flag} {_cut(text)} is not a provider", cure=f"Use one of: {', '.join(map(shown_provider, PROVIDERS))}"
+            f"{flag} {_cut(text)} is not a provider", cure=f"Use one of: {', '.join(map(provider_name, PROVIDERS))}"
         )
     return found
-
-
-def shown_provider(name: str) -> str:
-    """A provider's name as the documents write it: ``AWS``, ``GCP``, ``AZURE``, ``local``."""
-    return name if name == "local" else name.upper()
 
 
 def choice(flag: str, text: str | None, among: Sequence[str]) -> str | None:

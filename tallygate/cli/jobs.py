@@ -9,6 +9,7 @@ import typer
 from .. import config as configuration
 from .. import times
 from ..errors import UsageError
+from ..reports.render import provider_name
 from . import flags
 from .documented import cost_so_far, of_row
 from .options import ConfigFile, JobReference, Json, ProviderFilter
@@ -98,7 +99,7 @@ def _show_rows(rows: Sequence[Mapping[str, object]]) -> None:
                 row["job_id"],
                 row["name"],
                 row["status"],
-                flags.shown_provider(str(row["provider"])),
+                provider_name(str(row["provider"])),
                 row["instance_type"],
                 row["region"],
                 times.maybe_instant(row["created_at"]),
@@ -123,7 +124,7 @@ def _detailed(row: Mapping[str, object]) -> str:
         ("Job", row["job_id"]),
         ("Name", row["name"]),
         ("Status", row["status"]),
-        ("Machine", f"{flags.shown_provider(str(row['provider']))} {row['instance_type']} in {row['region']}"),
+        ("Machine", f"{provider_name(str(row['provider']))} {row['instance_type']} in {row['region']}"),
         ("Price", f"{money('price_per_hour_nanos')}/hour"),
         ("Cost", f"{amount(cost)}, {certainty}"),
         ("Estimated", money("estimated_cost_nanos")),
@@ -213,7 +214,7 @@ def _attempt_for_programs(attempt: "Attempt") -> dict[str, object]:
         "number": attempt.number,
         "state": attempt.state,
         "token": attempt.token,
-        "provider": flags.shown_provider(attempt.offer.provider),
+        "provider": provider_name(attempt.offer.provider),
         "instance_type": attempt.offer.instance_type,
         "region": attempt.offer.region,
         "zone": attempt.offer.zone,

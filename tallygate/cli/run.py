@@ -9,6 +9,7 @@ from .. import config as configuration
 from .. import times
 from ..errors import UsageError
 from ..jobs.submission import Submission
+from ..reports.render import provider_name
 from . import flags
 from .documented import of_row
 from .options import ConfigFile, Json
@@ -327,7 +328,7 @@ def _show_job(job: "Job") -> None:
     offer = job.offer
     lines = [
         f"Job {job.id} ({clean(job.name)}) is {job.state}"
-        f" on {flags.shown_provider(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
+        f" on {provider_name(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
         f"  Estimated cost    {amount(job.estimated_cost)} for {times.duration(job.estimated_runtime_seconds)}"
         f" at {amount(offer.hourly_price)}/hour{_share_of_budget(job)}",
         f"  Cannot cost more  {amount(job.hold)}, held until its bill is known",
@@ -369,7 +370,7 @@ def _show_plan(plan: "Plan", *, as_json: bool) -> None:
     lines = [
         "Dry run: nothing is launched, uploaded or written.",
         f"Job             {submission.name}: {clean(plan.command)}",
-        f"Machine         {flags.shown_provider(offer.provider)} {clean(offer.instance_type)} in"
+        f"Machine         {provider_name(offer.provider)} {clean(offer.instance_type)} in"
         f" {clean(offer.zone or offer.region)}, {offer.vcpus} vCPU, {offer.memory_gib:f} GiB, {offer.purchase_option}",
         f"Price           {amount(offer.hourly_price)}/hour, as of {times.shown(offer.priced_at)}"
         f" ({clean(offer.price_source)})",
@@ -402,7 +403,7 @@ def _plan_for_programs(plan: "Plan") -> dict[str, object]:
         "status": "dry_run_success",
         "name": submission.name,
         "command": plan.command,
-        "provider": flags.shown_provider(offer.provider),
+        "provider": provider_name(offer.provider),
         "instance_type": offer.instance_type,
         "region": offer.region,
         "zone": offer.zone,
@@ -439,7 +440,7 @@ def _plan_for_programs(plan: "Plan") -> dict[str, object]:
 
 def _alternative(other: "Estimate") -> dict[str, object]:
     return {
-        "provider": flags.shown_provider(other.offer.provider),
+        "provider": provider_name(other.offer.provider),
         "instance_type": other.offer.instance_type,
         "region": other.offer.region,
         "price_per_hour": other.offer.hourly_price,

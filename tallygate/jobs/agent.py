@@ -3,7 +3,7 @@
     job, attempt --> document --> agent.sh on the machine --> log.txt, output.tar.gz, result.json, ...
                                                           '-> report <-- result.json
 
-The script ``agent.sh`` is one constant text. All that differs between jobs is in the document: flat JSON, one key a
+The script, ``budget.sh`` and ``agent.sh``, is one constant text. All that differs between jobs is in the document: flat JSON, one key a
 line, numbers and plain words as they are, everything a person wrote in base64. The script takes it apart with nothing
 but the shell's own words, so that nothing a person wrote is ever read by a shell as anything but the job's command.
 """
@@ -98,8 +98,14 @@ class Report:
 
 
 def script() -> str:
-    """The agent, the same for every job and provider."""
-    return Path(__file__).with_name("agent.sh").read_text(encoding="utf-8")
+    """The agent, the same for every job and provider: one text for a POSIX shell.
+
+    ``sh agent.sh DOCUMENT FOLDER exit`` runs the document's job in the folder and leaves; with ``poweroff`` in place of
+    ``exit`` it also ends the machine.
+    """
+    here = Path(__file__)
+    parts = (here.with_name(name).read_text(encoding="utf-8") for name in ("budget.sh", "agent.sh"))
+    return "\n".join(parts)
 
 
 def place(job: Job, attempt: int, name: str) -> str:
@@ -168,7 +174,6 @@ def document(job: Job, attempt: Attempt, settings: Settings, *, signed: Mapping[
         "not_after_epoch": _epoch(attempt.not_after),
         # A machine of a cloud bills from its boot; this one was running long before.
         "counts_from": "start" if here else "boot",
-        "end": "exit" if here else "poweroff",
         "grace_seconds": min(settings.grace_seconds, max(1, reserve)),
         "reserve_seconds": reserve,
         "upload_seconds": settings.upload_seconds,
@@ -184,7 +189,7 @@ def document(job: Job, attempt: Attempt, settings: Settings, *, signed: Mapping[
         "price_max_nanos": attempt.price_max.nanos,
         "held_nanos": job.hold.nanos,
         "spent_before_nanos": 0 if job.metered_cost is None else max(0, job.metered_cost.nanos),
-        "thresholds": _base64(" ".join(str(percent) for percent in sorted(set(settings.thresholds)))),
+        "thresholds": " ".join(str(percent) for percent in sorted(set(settings.thresholds))),
         "environment_count": len(spec.environment),
         **{name: _place(url) for name, url in urls.items()},
     }
@@ -204,16 +209,6 @@ def reserve_seconds(run_seconds_max: int, settings: Settings) -> int:
     """How long before its deadline a machine asks the job to stop: for the grace and for the last uploads."""
     wanted = settings.grace_seconds + settings.upload_seconds
     return min(wanted, run_seconds_max // 4 or (1 if run_seconds_max > 1 else 0))
-
-
-def control(*, not_after: datetime | None = None, run_seconds_max: int | None = None, checkpoint: int = 0) -> str:
-    """A word to a running agent, in the form of the document: a later end, or the ``checkpoint``-th such request."""
-    said: dict[str, int] = {"checkpoint": checkpoint}
-    if not_after is not None:
-        said["not_after_epoch"] = _epoch(not_after)
-    if run_seconds_max is not None:
-        said["run_seconds_max"] = run_seconds_max
-    return json.dumps(said, indent=2) + "\n"
 
 
 def read_report(content: bytes) -> Report:

@@ -10,7 +10,7 @@ from ..errors import ObjectMissing, Unavailable
 from ..objectstore.base import ObjectStore
 from . import agent
 from .job import Attempt, Job, JobStore
-from .staging import extract
+from .unpack import extract
 
 LOG_PIECE_BYTES = 1 << 20
 
@@ -69,7 +69,7 @@ def fetch(store: ObjectStore, job: Job, attempts: Sequence[Attempt], into: Path)
             with TemporaryDirectory() as folder:
                 archive = Path(folder) / agent.OUTPUT
                 store.get_file(output, archive)
-                written += extract(archive, into / "outputs").files
+                written += extract(archive, into / "outputs", replace=True).files
         if store.exists(log):
             into.mkdir(parents=True, exist_ok=True)
             store.get_file(log, into / agent.LOG)

@@ -167,7 +167,7 @@ def _entry_problem(line: EntryLine, head: str, jars: list[int]) -> str | None:
             "a field of this entry, or of the account before its first entry, was changed"
         )
     if not line.is_owned:
-        return f"{_place(line)}: the hold that it names does not exist"
+        return f"{_place(line)}: its job holds nothing on this account"
     for jar, sign in enumerate(_CHANGES[line.kind]):
         jars[jar] += sign * line.amount_nanos
     return None

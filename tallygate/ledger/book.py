@@ -189,16 +189,16 @@ class Book:
         places.sort(key=lambda place: place.account_id)
         for place in places:
             place.same_currency(limit if place.budget is None else place.budget.limit, amount)
+        nothing, until = Money.zero(amount.currency), instant(expires_at)
         holds = [
             Hold(
-                id=new_id(self._clock, self._entropy),
                 account_id=place.account_id,
                 job_id=job_id,
                 amount=amount,
-                captured=Money.zero(amount.currency),
-                released=Money.zero(amount.currency),
-                spent=Money.zero(amount.currency),
-                expires_at=instant(expires_at),
+                captured=nothing,
+                released=nothing,
+                spent=nothing,
+                expires_at=until,
                 opened_at=now,
             )
             for place in places
@@ -465,9 +465,8 @@ class Book:
         self, account_id: str, kind: EntryKind, amount: Money, key: str, *, reason: str = "", hold: Hold | None = None
     ) -> Posting:
         return Posting(
-            id=new_id(self._clock, self._entropy),
             account_id=account_id,
-            hold_id=None if hold is None else hold.id,
+            job_id=None if hold is None else hold.job_id,
             kind=kind,
             amount=amount,
             key=key,

@@ -50,8 +50,7 @@ def body(posting: Posting) -> str:
     return _BETWEEN.join(
         (
             posting.account_id,
-            posting.id,
-            posting.hold_id or "",
+            posting.job_id or "",
             posting.kind,
             str(posting.amount.nanos),
             source,
@@ -74,7 +73,6 @@ def seal(hold: Hold) -> str:
     return _digest(
         _BETWEEN.join(
             (
-                hold.id,
                 hold.account_id,
                 hold.job_id,
                 hold.amount.currency,

@@ -120,14 +120,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """One job's claim on one account.
+    """One job's claim on one account; a job has at most one there.
 
     ``amount`` is what was authorized, extensions included; ``captured`` and ``released`` what has left the held jar for
     good, to be spent and to be available again; ``spent`` what the job has cost here so far, overruns and refunds
     included. ``revision`` counts its changes.
     """
 
-    id: str
     account_id: str
     job_id: str
     amount: Money
@@ -161,13 +160,13 @@ class Move:
 class Posting:
     """An entry that has no place in the journal yet.
 
-    ``key`` is unique within the account: a repeat of the same act is the same key. The key of an entry that belongs to
-    a hold begins with its job's id and a colon. ``reason`` is a sentence for people, empty where the kind says it all.
+    ``job_id`` says whose hold it belongs to; None when only the limit moves. ``key`` is unique within the account: a
+    repeat of the same act is the same key, and that of a hold's entry begins with its job's id and a colon. ``reason``
+    is a sentence for people, empty where the kind says it all.
     """
 
-    id: str
     account_id: str
-    hold_id: str | None
+    job_id: str | None
     kind: EntryKind
     amount: Money
     key: str
@@ -180,7 +179,7 @@ class Posting:
 class Entry(Posting):
     """One movement between two jars of one account. Never changed, never deleted.
 
-    ``sequence`` counts from 1 within the account. ``hash`` covers the previous entry's hash, the sequence and every
+    Account and sequence name it; ``sequence`` counts from 1. ``hash`` covers the previous entry's hash, the sequence and every
     field (see ``chain``).
     """
 

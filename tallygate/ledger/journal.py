@@ -13,7 +13,7 @@ from .holds import Account, Budget, Entry, Hold, Posting
 class EntryLine(NamedTuple):
     """A stored entry as the verifier reads it. ``body`` is put together by the database from the stored columns.
 
-    ``is_owned``: it names a hold that exists, or needs none.
+    ``is_owned``: its job has a hold there, or it needs none.
     """
 
     account_id: str

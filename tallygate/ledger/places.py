@@ -7,11 +7,11 @@ same one. ``job.`` sorts before ``window.``: a job's own account is taken before
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ..errors import BudgetExceeded, UsageError
 from ..money import Money
-from ..times import ALWAYS, Period
+from ..times import ALWAYS, Period, text
 from . import chain, windows
 from .holds import Account, Budget
 
@@ -95,7 +95,8 @@ def job_place(job_id: str) -> Place:
 def window_place(budget: Budget, at: datetime) -> Place:
     """The account of the budget's window at ``at``."""
     window = windows.window(budget.period, budget.zone, at)
-    return Place(f"{_WINDOW}{budget.id}.{window.start.astimezone(UTC):%Y%m%dT%H%M%SZ}", budget, window)
+    start = text(window.start)[:19].replace("-", "").replace(":", "")
+    return Place(f"{_WINDOW}{budget.id}.{start}Z", budget, window)
 
 
 def siblings(account_id: str) -> str:

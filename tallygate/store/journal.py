@@ -84,7 +84,7 @@ class JournalStore:
         return None if row is None else _account(row)
 
     def open_account(self, account: Account, fund: Posting | None) -> bool:
-        values = {
+        values: dict[str, Any] = {
             "account_id": account.id,
             "budget_id": account.budget_id,
             "job_id": account.job_id,
@@ -95,10 +95,10 @@ class JournalStore:
         }
         if fund is None:
             return self._database.run("journal.open_unfunded", head=account.head, **values) == 1
-        head = chain.link(account.head, 1, chain.body(fund))
-        posted = _posted(fund)
-        del posted["account_id"], posted["hold_id"]
-        return self._database.run("journal.open_account", head=head, **values, **posted) == 1
+        values |= _posted(fund, job_id=account.job_id)
+        return (
+            self._database.run("journal.open_account", head=chain.link(account.head, 1, values["body"]), **values) == 1
+        )
 
     # --- holds
 
@@ -107,45 +107,40 @@ class JournalStore:
         return [_hold(row) for row in self._database.all(query, job_id=job_id)]
 
     def admit(self, hold: Hold, authorize: Posting, *, siblings: str) -> bool:
-        return (
-            self._database.run(
-                "journal.admit",
-                currency=hold.amount.currency,
-                job_id=hold.job_id,
-                siblings=siblings,
-                siblings_end=siblings[:-1] + chr(ord(siblings[-1]) + 1),
-                expires_at=hold.expires_at,
-                seal=chain.seal(hold),
-                body=chain.body(authorize),
-                **_posted(authorize),
-            )
-            == 1
+        changed = self._database.run(
+            "journal.admit",
+            currency=hold.amount.currency,
+            siblings=siblings,
+            siblings_end=siblings[:-1] + chr(ord(siblings[-1]) + 1),
+            expires_at=hold.expires_at,
+            seal=chain.seal(hold),
+            **_posted(authorize, job_id=hold.job_id),
         )
+        return changed == 1
 
     def admit_more(self, hold: Hold, extension: Posting) -> bool:
-        return (
-            self._database.run(
-                "journal.admit_more",
-                job_id=hold.job_id,
-                total_nanos=hold.amount.nanos,
-                expires_at=hold.expires_at,
-                revision=hold.revision,
-                seal=chain.seal(hold),
-                body=chain.body(extension),
-                **_posted(extension),
-            )
-            == 1
+        changed = self._database.run(
+            "journal.admit_more",
+            total_nanos=hold.amount.nanos,
+            expires_at=hold.expires_at,
+            revision=hold.revision,
+            seal=chain.seal(hold),
+            **_posted(extension, job_id=hold.job_id),
         )
+        return changed == 1
 
     def append(self, posting: Posting) -> None:
+        source, target = JARS[posting.kind]
         limit, held, spent = change(posting.kind, posting.amount)
         appended = self._database.run(
             "journal.append",
+            kind=posting.kind,
+            source=source,
+            target=target,
             limit_change=limit,
             held_change=held,
             spent_change=spent,
-            body=chain.body(posting),
-            **_posted(posting),
+            **_posted(posting, job_id=posting.job_id),
         )
         if appended != 1:
             raise StoreDamaged(f"Account {posting.account_id} is missing from the database")
@@ -247,20 +242,17 @@ def _whose(row: Any) -> str:
     return f"Hold of job {row['job_id']} on account {row['account_id']}"
 
 
-def _posted(posting: Posting) -> dict[str, object]:
-    source, target = JARS[posting.kind]
+def _posted(posting: Posting, *, job_id: str | None) -> dict[str, Any]:
+    """What every query that writes an entry needs; the kind and its jars are in the query where it writes one kind."""
     return {
-        "entry_id": posting.id,
         "account_id": posting.account_id,
-        "hold_id": posting.hold_id,
-        "kind": posting.kind,
+        "job_id": job_id,
         "amount_nanos": posting.amount.nanos,
-        "source": source,
-        "target": target,
         "key": posting.key,
         "at": posting.at,
         "author": posting.author,
         "reason": posting.reason,
+        "body": chain.body(posting),
     }
 
 
@@ -298,7 +290,6 @@ def _account(row: Any) -> Account:
 def _hold(row: Any) -> Hold:
     currency = row["currency"]
     return Hold(
-        id=row["hold_id"],
         account_id=row["account_id"],
         job_id=row["job_id"],
         amount=Money(row["amount_nanos"], currency),
@@ -314,10 +305,9 @@ def _hold(row: Any) -> Hold:
 
 def _entry(row: Any) -> Entry:
     return Entry(
-        id=row["entry_id"],
         account_id=row["account_id"],
         sequence=row["sequence"],
-        hold_id=row["hold_id"],
+        job_id=row["job_id"],
         kind=EntryKind(row["kind"]),
         amount=Money(row["amount_nanos"], row["currency"]),
         key=row["key"],

@@ -1,9 +1,9 @@
 """Named queries from the ``.sql`` files under ``sql/``, and the values they may be given.
 
 A file is one noun, ``sql/<noun>.sql``; what an engine says differently is in ``sql/<engine>/<noun>.sql`` under the
-same name. A query starts with ``-- <name>: <what it is for>`` and is asked for as ``<noun>.<name>``. Values are
-written ``:name``. A query may hold several statements, each ended by a semicolon at the end of a line; SQLite carries
-them out in order, and PostgreSQL's version of such a query is one statement.
+same name. A query starts with ``-- <name>: <what it is for>``, the name in lower case, and is asked for as
+``<noun>.<name>``. Values are written ``:name``. A query may hold several statements, each ended by a semicolon at the
+end of a line; SQLite carries them out in order, and PostgreSQL's version of such a query is one statement.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ def parse(text: str) -> dict[str, tuple[str, ...]]:
             found[name] = tuple(part.strip() for part in (body + "\n").split(";\n") if part.strip())
 
     for line in text.splitlines():
-        if line.startswith("-- ") and ": " in line and line[3:].partition(": ")[0].isidentifier():
+        heading = line[3:].partition(": ")[0] if line.startswith("-- ") and ": " in line else ""
+        if heading.isidentifier() and heading.islower():
             keep()
-            name, lines = line[3:].partition(": ")[0], []
+            name, lines = heading, []
         elif not line.lstrip().startswith("--"):
             lines.append(line)
     keep()
@@ -66,7 +67,10 @@ def plain(values: Mapping[str, object]) -> dict[str, object]:
     A ``bool`` becomes 0 or 1, an enumeration its value, a ``date`` its text. Raises ``TypeError`` for a float or
     anything else, and ``StoreError`` for a number beyond 64 bits or text with a NUL character.
     """
-    return {name: _plain(name, value) for name, value in values.items()}
+    return {
+        name: value if type(value) is str and "\0" not in value else _plain(name, value)
+        for name, value in values.items()
+    }
 
 
 def _plain(name: str, value: object) -> object:

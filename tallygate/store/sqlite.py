@@ -243,7 +243,11 @@ class SqliteDatabase:
 
 
 def _bound(values: dict[str, object]) -> dict[str, object]:
-    return {name: text(value) if isinstance(value, datetime) else value for name, value in plain(values).items()}
+    bound = plain(values)
+    for name, value in bound.items():
+        if isinstance(value, datetime):
+            bound[name] = text(value)
+    return bound
 
 
 def _sha256_hex(value: str) -> str:

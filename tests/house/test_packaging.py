@@ -77,7 +77,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_carries_migrations_queries_and_scripts(wheel: zipfile.ZipFile) -> None:
     inside = set(wheel.namelist())
-    schema = {f"tallygate/{path.relative_to(ROOT)}" for path in (ROOT / "schema").rglob("*.sql")}
+    schema = {f"tallygate/{path.relative_to(ROOT)}" for path in (ROOT / "schema").glob("*/*.sql")}
     package = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tallygate").rglob("*.*")

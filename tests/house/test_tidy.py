@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tallygate.store import queries
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tallygate"
 SQL = PACKAGE / "store" / "sql"
@@ -26,6 +28,7 @@ OUTSIDE_WORLD = {
 """Which modules besides the adapters may ask the world outside, and what for."""
 
 ADAPTERS = ("store/sqlite.py", "store/postgresql.py", "store/queue.py", "providers/local", "objectstore/folder")
+"""What translates between us and an engine, a vendor or this machine."""
 
 ODD_NAMES = {"util", "utils", "common", "helper", "helpers", "model", "models", "misc", "stuff", "lib"}
 
@@ -194,8 +197,9 @@ def query_names() -> dict[str, list[Path]]:
     """``noun.name`` of every query, and the files that define it."""
     found: dict[str, list[Path]] = {}
     for path in sorted(SQL.rglob("*.sql")):
-        for name in re.findall(r"^-- (\w+): ", path.read_text(encoding="utf-8"), re.MULTILINE):
-            found.setdefault(f"{path.stem}.{name}", []).append(path)
+        for name, statements in queries.parse(path.read_text(encoding="utf-8")).items():
+            if statements:  # the first comment of a file may look like a name, and nothing belongs to it
+                found.setdefault(f"{path.stem}.{name}", []).append(path)
     return found
 
 

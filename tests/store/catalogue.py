@@ -62,10 +62,14 @@ def everything(database: Any) -> list[str]:
     """The definition of every object, for comparing two states of a schema."""
     if database.engine == "sqlite":
         return sorted(str(sql) for (sql,) in rows(database, "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"))
-    found = rows(database, "SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+    ours = "'public'::regnamespace"
+    found = rows(database, f"SELECT relname, relkind::text FROM pg_class WHERE relnamespace = {ours}")
     found += rows(database, "SELECT tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal")
-    found += rows(database, "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
-    found += rows(database, "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid > 0")
+    found += rows(database, f"SELECT proname, prosrc FROM pg_proc WHERE pronamespace = {ours}")
+    found += rows(
+        database,
+        f"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = {ours}",
+    )
     return sorted(" ".join(map(str, line)) for line in found)
 
 

@@ -19,9 +19,8 @@ WITH account AS (
     ON CONFLICT DO NOTHING
     RETURNING account_id, limit_nanos, head
 )
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, 1, :entry_id, NULL, :kind, limit_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, 1, NULL, 'fund', limit_nanos, 'limit', 'available', :key, :at, :author, :reason, head
 FROM account;
 
 -- admit: hold money on an account if it fits; one row says that it did
@@ -38,14 +37,13 @@ WITH account AS (
                       WHERE job_id = :job_id AND account_id >= :siblings AND account_id < :siblings_end)
     RETURNING account_id, entries, head
 ), hold AS (
-    INSERT INTO holds (job_id, account_id, hold_id, amount_nanos, captured_nanos, released_nanos, spent_nanos, expires_at,
+    INSERT INTO holds (job_id, account_id, amount_nanos, captured_nanos, released_nanos, spent_nanos, expires_at,
                        opened_at, closed_at, revision, seal)
-    SELECT :job_id, account_id, :hold_id, :amount_nanos, 0, 0, 0, :expires_at, :at, NULL, 0, :seal
+    SELECT :job_id, account_id, :amount_nanos, 0, 0, 0, :expires_at, :at, NULL, 0, :seal
     FROM account
 )
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, 'authorize', :amount_nanos, 'available', 'held', :key, :at, :author, :reason, head
 FROM account;
 
 -- admit_more: enlarge a hold if it fits; one row says that it did
@@ -67,9 +65,8 @@ WITH account AS (
     FROM account
     WHERE holds.job_id = :job_id AND holds.account_id = account.account_id
 )
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, 'extend', :amount_nanos, 'available', 'held', :key, :at, :author, :reason, head
 FROM account;
 
 -- append: move money that cannot be refused
@@ -84,21 +81,19 @@ WITH account AS (
     WHERE account_id = :account_id
     RETURNING account_id, entries, head
 )
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
 FROM account;
 
 -- entries_after: a page of entries for the verifier, each with the text that its hash covers
 SELECT e.account_id, e.sequence, e.kind, e.amount_nanos, e.hash,
-       e.account_id || chr(10) || e.entry_id || chr(10) || coalesce(e.hold_id, '') || chr(10) || e.kind || chr(10)
+       e.account_id || chr(10) || coalesce(e.job_id, '') || chr(10) || e.kind || chr(10)
        || e.amount_nanos || chr(10) || e.source || chr(10) || e.target || chr(10) || e.key || chr(10)
        || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10) || e.author || chr(10) || e.reason
            AS body,
-       CASE WHEN e.kind IN ('fund', 'defund') THEN (e.hold_id IS NULL)::int
+       CASE WHEN e.kind IN ('fund', 'defund') THEN (e.job_id IS NULL)::int
             ELSE EXISTS (SELECT 1 FROM holds h
-                         WHERE h.job_id = split_part(e.key, ':', 1) AND h.account_id = e.account_id
-                           AND h.hold_id = e.hold_id)::int END AS is_owned
+                         WHERE h.job_id = e.job_id AND h.account_id = e.account_id)::int END AS is_owned
 FROM entries e
 WHERE (e.account_id, e.sequence) > (:account_id, :sequence)
 ORDER BY e.account_id, e.sequence
@@ -120,6 +115,6 @@ LEFT JOIN LATERAL (
            coalesce(sum(CASE WHEN e.kind IN ('capture', 'overrun') THEN e.amount_nanos
                              WHEN e.kind IN ('refund', 'reverse') THEN -e.amount_nanos END), 0)::bigint AS entries_spent
     FROM entries e
-    WHERE e.account_id = h.account_id AND e.key >= h.job_id || ':' AND e.key < h.job_id || ';' AND e.hold_id = h.hold_id
+    WHERE e.account_id = h.account_id AND e.key >= h.job_id || ':' AND e.key < h.job_id || ';' AND e.job_id = h.job_id
 ) AS s ON true
 ORDER BY h.job_id, h.account_id;

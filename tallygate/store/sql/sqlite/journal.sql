@@ -15,9 +15,8 @@ INSERT INTO accounts (account_id, budget_id, job_id, starts_at, ends_at, currenc
                       spent_nanos, excess_nanos, entries, head)
 VALUES (:account_id, :budget_id, :job_id, :starts_at, :ends_at, :currency, :hard, :amount_nanos, 0, 0, 0, 1, :head)
 ON CONFLICT DO NOTHING;
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT :account_id, 1, :entry_id, NULL, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, :head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT :account_id, 1, NULL, 'fund', :amount_nanos, 'limit', 'available', :key, :at, :author, :reason, :head
 WHERE changes() = 1;
 
 -- admit: hold money on an account if it fits; one row says that it did
@@ -31,13 +30,12 @@ WHERE account_id = :account_id AND currency = :currency
   AND (hard = 0 OR held_nanos + spent_nanos + :amount_nanos <= limit_nanos)
   AND NOT EXISTS (SELECT 1 FROM holds
                   WHERE job_id = :job_id AND account_id >= :siblings AND account_id < :siblings_end);
-INSERT INTO holds (job_id, account_id, hold_id, amount_nanos, captured_nanos, released_nanos, spent_nanos, expires_at,
+INSERT INTO holds (job_id, account_id, amount_nanos, captured_nanos, released_nanos, spent_nanos, expires_at,
                    opened_at, closed_at, revision, seal)
-SELECT :job_id, :account_id, :hold_id, :amount_nanos, 0, 0, 0, :expires_at, :at, NULL, 0, :seal
+SELECT :job_id, :account_id, :amount_nanos, 0, 0, 0, :expires_at, :at, NULL, 0, :seal
 WHERE changes() = 1;
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, 'authorize', :amount_nanos, 'available', 'held', :key, :at, :author, :reason, head
 FROM accounts
 WHERE account_id = :account_id AND changes() = 1;
 
@@ -55,9 +53,8 @@ WHERE account_id = :account_id
 UPDATE holds
 SET amount_nanos = :total_nanos, expires_at = :expires_at, revision = :revision, seal = :seal
 WHERE job_id = :job_id AND account_id = :account_id AND changes() = 1;
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, 'extend', :amount_nanos, 'available', 'held', :key, :at, :author, :reason, head
 FROM accounts
 WHERE account_id = :account_id AND changes() = 1;
 
@@ -70,21 +67,19 @@ SET limit_nanos = limit_nanos + :limit_change,
     entries = entries + 1,
     head = sha256_hex(head || '|' || (entries + 1) || '|' || :body)
 WHERE account_id = :account_id;
-INSERT INTO entries (account_id, sequence, entry_id, hold_id, kind, amount_nanos, source, target, key, at, author, reason,
-                     hash)
-SELECT account_id, entries, :entry_id, :hold_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
+INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, target, key, at, author, reason, hash)
+SELECT account_id, entries, :job_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
 FROM accounts
 WHERE account_id = :account_id AND changes() = 1;
 
 -- entries_after: a page of entries for the verifier, each with the text that its hash covers
 SELECT e.account_id, e.sequence, e.kind, e.amount_nanos, e.hash,
-       e.account_id || char(10) || e.entry_id || char(10) || coalesce(e.hold_id, '') || char(10) || e.kind || char(10)
+       e.account_id || char(10) || coalesce(e.job_id, '') || char(10) || e.kind || char(10)
        || e.amount_nanos || char(10) || e.source || char(10) || e.target || char(10) || e.key || char(10) || e.at
        || char(10) || e.author || char(10) || e.reason AS body,
-       CASE WHEN e.kind IN ('fund', 'defund') THEN e.hold_id IS NULL
+       CASE WHEN e.kind IN ('fund', 'defund') THEN e.job_id IS NULL
             ELSE EXISTS (SELECT 1 FROM holds h
-                         WHERE h.job_id = substr(e.key, 1, instr(e.key, ':') - 1) AND h.account_id = e.account_id
-                           AND h.hold_id = e.hold_id) END AS is_owned
+                         WHERE h.job_id = e.job_id AND h.account_id = e.account_id) END AS is_owned
 FROM entries e
 WHERE (e.account_id, e.sequence) > (:account_id, :sequence)
 ORDER BY e.account_id, e.sequence
@@ -103,6 +98,6 @@ FROM (SELECT * FROM holds
       ORDER BY job_id, account_id LIMIT :most) AS h
 LEFT JOIN accounts a ON a.account_id = h.account_id
 LEFT JOIN entries e ON e.account_id = h.account_id AND e.key >= h.job_id || ':' AND e.key < h.job_id || ';'
-                   AND e.hold_id = h.hold_id
+                   AND e.job_id = h.job_id
 GROUP BY h.job_id, h.account_id
 ORDER BY h.job_id, h.account_id;
