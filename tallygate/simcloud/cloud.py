@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BUCKET_TOKENS = 100
 _REFILL = SECOND // 20
 _STORM_TOKENS = 2
-_STORM_REFILL = 20 * SECOND
+_STORM_REFILL = 60 * SECOND
 """Calls that an account may make at once, and the time for one more; and the same while calls are being throttled."""
 
 

@@ -10,6 +10,7 @@ world.digest()                      the same in every run of seed 7
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from ..jobs.agent import Report
@@ -63,7 +64,7 @@ class World(Timeline):
 
     def expect(self, job_id: str, work: Work) -> None:
         """Say what a job truly does before it is launched; otherwise it is drawn when its first machine boots."""
-        self.fleet.works[job_id] = work
+        self.fleet.works[job_id] = replace(work)
 
     def violate(self, what: str) -> SimulationViolation:
         """A violation to raise: ``raise world.violate("...")``."""
