@@ -111,10 +111,10 @@ class Launcher:
         ``watch`` comes here too, to finish what a dead launcher began, where the provider's tokens last.
         """
         while True:
+            self._passing(Milestone.CREATE_CALLED)
             refusal = self._late(attempt)
             if refusal is None:
                 try:
-                    self._passing(Milestone.CREATE_CALLED)
                     launch = self._providers(attempt.offer.provider).launch(self._order(job, attempt))
                 except LaunchRefused as error:
                     refusal = error
@@ -176,9 +176,19 @@ class Launcher:
     # --- what was answered
 
     def _late(self, attempt: Attempt) -> LaunchRefused | None:
-        """A launcher that slept past its lease or the machine's end must not call any more."""
+        """A launcher that was held up past its lease or the machine's end must not call any more.
+
+        The last thing before the call. Clocks can be set back, so the store is asked as well: whoever has taken the attempt since has
+        raised its fence.
+        """
         now = self._clock.now()
-        if now >= attempt.not_after or (attempt.lease_until is not None and now >= attempt.lease_until):
+        current = self._store.attempt_with(attempt.token)
+        if (
+            now >= attempt.not_after
+            or (attempt.lease_until is not None and now >= attempt.lease_until)
+            or current is None
+            or current.fence != attempt.fence
+        ):
             return LaunchRefused("This process was held up so long that the launch was no longer its own to make")
         return None
 
