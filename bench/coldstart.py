@@ -144,7 +144,7 @@ def into_a_pipe(command: list[str], folder: Path, environment: dict[str, str]) -
 
 
 def on_a_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, bytes]:
-    """What a person sees: there Typer draws its help in panels, for the bare program as for ours."""
+    """What a person sees: there bare Typer draws its help in panels."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs

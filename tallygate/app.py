@@ -6,7 +6,7 @@ a command that needs no cloud shall answer in a blink.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .billing.source import BillingSource
     from .jobs.job import Attempt, Job
     from .jobs.launch import Launcher
-    from .jobs.milestones import Passing
+    from .jobs.milestones import Milestone, Passing
     from .jobs.plan import Planner
+    from .jobs.results import LogReader
+    from .jobs.staging import Limits
     from .jobs.submission import Plan, Submission
     from .jobs.watch import ReconcileReport, Watcher
     from .ledger.book import Book
@@ -470,14 +472,37 @@ class App:
 
     # --- bills
 
-    def billing_source(self, provider: str) -> BillingSource | None:
-        """Where the provider's bill is read; None when this version has no source for it."""
-        if provider != "local":
-            return None
+    def collect(
+        self,
+        *,
+        job_ids: Sequence[str] | None = None,
+        max_jobs: int = 10,
+        days_back: int = 7,
+        force: bool = False,
+    ) -> CollectReport:
+        """Ask the bills for the actual costs of jobs, and settle every job to what its bill says.
+
+        ``force`` asks again for jobs whose cost is final. What goes wrong with a bill is in the report.
+        """
+        from .billing.collect import Collector
+        from .billing.snapshots import Snapshots
+
+        collector = Collector(
+            store=self.charges,
+            sources=self._billing_sources(),
+            snapshots=Snapshots(self.state_directory / "charges", self.entropy),
+            book=self.book,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        return collector.retrieve(job_ids=job_ids, jobs_max=max_jobs, days_back=days_back, again=force)
+
+    def _billing_sources(self) -> dict[str, BillingSource]:
+        """Where the bills of the providers are read that have one in this version."""
         from .billing.local import LocalBill
         from .providers.local import LocalProvider
 
         local = self.provider("local")
         assert isinstance(local, LocalProvider)
         delay = timedelta(seconds=int(self.config.local.bill_delay_hours * 3600))
-        return LocalBill(local.meters, clock=self.clock, delay=delay)
+        return {"local": LocalBill(local.meters, clock=self.clock, delay=delay)}

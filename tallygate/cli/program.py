@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -71,7 +70,7 @@ def _built(home: str, name: str) -> TyperCommand | TyperGroup:
 
 
 def _command(function: Callable[..., object], name: str) -> TyperCommand:
-    app = typer.Typer(add_completion=False, rich_markup_mode=_markup())
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, cls=_AsTyped)(function)
     found = get_command(app)
     assert isinstance(found, TyperCommand)
@@ -79,19 +78,12 @@ def _command(function: Callable[..., object], name: str) -> TyperCommand:
 
 
 def _group(menu: Menu, name: str) -> TyperGroup:
-    app = typer.Typer(name=name, cls=_Deferred, help=menu.says, add_completion=False, rich_markup_mode=_markup())
+    app = typer.Typer(name=name, cls=_Deferred, help=menu.says, add_completion=False, rich_markup_mode=None)
     app.callback(invoke_without_command=True)(_without_a_command)
     found = get_command(app)
     assert isinstance(found, _Deferred)
     found.entries = menu.entries
     return found
-
-
-@cache
-def _markup() -> Literal["rich", None]:
-    """Whether Typer draws its help in panels: for people. Into a pipe or a file goes plain text, and faster."""
-    plain = environment().get("NO_COLOR") or environment().get("TERM") == "dumb"
-    return None if plain or not is_terminal(sys.stdout) else "rich"
 
 
 def _without_a_command(
@@ -102,9 +94,7 @@ def _without_a_command(
         show(__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        text = context.get_help()  # drawn in panels it has already been printed
-        if text:
-            note(text)
+        note(context.get_help())
         raise typer.Exit(EXIT_USAGE)
 
 
@@ -129,11 +119,37 @@ def _read_as_typed(parameters: list[Any]) -> list[Any]:
     return parameters
 
 
+def _heading(words: str) -> str:
+    from ..reports.render import paint, wants_colour
+
+    return paint(words, "bold", colour=wants_colour(environment(), is_terminal=is_terminal(sys.stdout)))
+
+
 class _AsTyped(TyperCommand):
-    """A command whose options arrive as they were typed."""
+    """A command whose options arrive as they were typed, and whose help is plain text in groups.
+
+    Typer would draw the help in panels, which takes longer than most of our commands and does not survive a pipe.
+    """
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _read_as_typed(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                group = (
+                    "Arguments" if parameter.param_type_name == "argument" else parameter.rich_help_panel or "Options"
+                )
+                groups.setdefault(group, []).append((record[0].removesuffix(" <str>"), record[1]))
+        groups["Options"] = groups.pop("Options")  # what every command has comes last
+        for group, records in groups.items():
+            with formatter.section(_heading(group)):
+                formatter.write_dl(records)
 
 
 class _Deferred(TyperGroup):

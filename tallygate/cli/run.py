@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..jobs.submission import Plan
     from ..pricing.estimate import Estimate
 
-_BUDGET, _MACHINE, _JOB, _HOW = "Budget", "Machine", "Job", "How"
+_BUDGET, _MACHINE, _JOB = "Budget options", "Machine options", "Job options"
+_HOW = "How to launch"
 
 
 def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> Any:
@@ -389,7 +390,7 @@ def _show_plan(plan: "Plan", *, as_json: bool) -> None:
         f"You cannot pay more than ${best.worst_case.shown()}, assuming",
         *(f"  - {clean(assumption)}" for assumption in best.assumptions),
         "made of",
-        *(f"  - {part.name}: {amount(part.cost)}" for part in best.parts),
+        *(f"  - {part.name}: ${part.cost.shown(4)}" for part in best.parts),
     ]
     for remark in plan.notes:
         warn(remark)

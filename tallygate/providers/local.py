@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from ..errors import (
 from ..money import Money
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest
 from ..pricing.terms import Terms
-from ..times import Clock, instant
+from ..times import Clock, Period, instant
 from . import local_machine as machine
 from .base import Launch, LaunchOrder, Listing, MachineState
 
@@ -70,6 +70,20 @@ class Shape:
     cpus: int
     memory_mib: int
     is_whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one machine's meter says: ``seconds`` since ``started_at``, rounded up, at ``hourly_price``."""
+
+    machine_id: str
+    token: str
+    tags: Mapping[str, str]
+    instance_type: str
+    started_at: datetime
+    ended_at: datetime | None
+    seconds: int
+    hourly_price: Money
 
 
 class LocalProvider:
@@ -227,6 +241,8 @@ class LocalProvider:
                     "tags": dict(order.tags),
                     "instance_type": order.offer.instance_type,
                     "region": order.offer.region,
+                    "hourly_price_nanos": order.offer.hourly_price.nanos,
+                    "currency": order.offer.hourly_price.currency,
                     "digest": _digest(order),
                     "launched_at": self._clock.now().isoformat(),
                     "launched_epoch": int(self._clock.now().timestamp()),
@@ -379,6 +395,27 @@ class LocalProvider:
 
     def _may_still_start(self, place: Path, order: dict[str, Any]) -> bool:
         return not (place / machine.STOP).exists() and self._clock.now().timestamp() < order["not_after_epoch"]
+
+    # --- what they have used
+
+    def meters(self) -> Iterator[Reading]:
+        """What every machine of ours that ever started has used so far. A folder that cannot be read raises."""
+        for place in self._places():
+            found = self._launch_of(place)
+            order = _order_of(place)
+            if found is None or found.started_at is None or order is None:
+                continue
+            until = found.ended_at or self._clock.now()
+            yield Reading(
+                machine_id=found.id,
+                token=found.token,
+                tags=found.tags,
+                instance_type=found.instance_type,
+                started_at=found.started_at,
+                ended_at=found.ended_at,
+                seconds=Period(found.started_at, max(until, found.started_at)).seconds,
+                hourly_price=Money(order["hourly_price_nanos"], order["currency"]),
+            )
 
     # --- words to a machine
 
