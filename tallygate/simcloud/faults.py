@@ -83,6 +83,7 @@ class Faults:
         self.outage = kind("outage", 5_000, (60, 7200))
         self.denied_terminate = kind("denied_terminate", 20_000)
         self.slow_call = kind("slow_call", 40_000, (5, 120))
+        self.bill_outage = kind("bill_outage", 50_000, (600, 14_400))
         # listings
         self.partial_page = kind("partial_page", 80_000)
         self.repeated_row = kind("repeated_row", 40_000)

@@ -108,13 +108,13 @@ class Meter:
     def nanos_to(self, upto: int) -> int:
         """What the time from the start to ``upto`` costs."""
         if upto < self._to:
-            return _rounded(sum(nanos * (end - start) for start, end, nanos in self.spans(self.start, upto)))
+            return rounded(sum(nanos * (end - start) for start, end, nanos in self.spans(self.start, upto)))
         self._sum += sum(nanos * (end - start) for start, end, nanos in self.spans(self._to, upto))
         self._to = upto
-        return _rounded(self._sum)
+        return rounded(self._sum)
 
 
-def _rounded(nano_hours: int) -> int:
+def rounded(nano_hours: int) -> int:
     """Nanos-an-hour times microseconds as nanos, half to even."""
     quotient, rest = divmod(nano_hours, HOUR)
     return quotient + (rest * 2 > HOUR or (rest * 2 == HOUR and quotient % 2 == 1))
