@@ -217,6 +217,7 @@ class App:
                 inputs_digest=staged.digest,
                 outputs=self.objects.url(f"jobs/{job_id}"),
                 disk_gib=submission.request.disk_gib,
+                egress_gib=submission.egress_gib,
             ),
             estimates=plan.estimates,
             budgets=plan.budgets,

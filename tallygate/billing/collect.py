@@ -374,11 +374,9 @@ class Collector:
         holds = self._book.holds(facts.job_id)
         if holds:
             settled = self._book.settle(
-                job_id=facts.job_id, target=bill.target, final=bill.is_over, reason=f"bill: {bill.cost_state}"
+                job_id=facts.job_id, target=bill.target, final=bill.closes, reason=f"bill: {bill.cost_state}"
             )
-            changed = changed or {(each.id, each.revision) for each in holds} != {
-                (each.id, each.revision) for each in settled
-            }
+            changed = changed or _revisions(holds) != _revisions(settled)
         return changed
 
     def _without_machine(self, job_id: str) -> None:
@@ -421,6 +419,10 @@ def _already(known: Sequence[Version], staged: Staged, issued_at: datetime | Non
         newest = max(known, key=lambda each: (each.issued_at, each.digest, each.number), default=None)
         return newest if newest is not None and newest.digest == staged.written.digest else None
     return next((each for each in known if each.digest == staged.written.digest and each.issued_at == issued_at), None)
+
+
+def _revisions(holds: Iterable[Hold]) -> set[tuple[str, int]]:
+    return {(hold.account_id, hold.revision) for hold in holds}
 
 
 def _differs(facts: JobFacts, bill: JobBill) -> bool:

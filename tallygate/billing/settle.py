@@ -78,6 +78,11 @@ class JobBill:
     waiting: str = ""
     is_missing: bool = False
 
+    @property
+    def closes(self) -> bool:
+        """Whether nothing more can come: what the holds still keep for the bill goes back."""
+        return self.cost_state is CostState.FINAL or self.is_missing
+
 
 def bill_of(job: JobFacts, complete_through: CompleteThrough) -> JobBill:
     """Where the job's cost stands.

@@ -94,7 +94,7 @@ class JobSpec:
 
     ``command`` is given to a shell on the machine, never on this one. ``image`` is a container image, or None for a
     plain run. ``environment`` reaches the command as data. ``inputs`` and ``outputs`` are URLs in an object store;
-    ``inputs_digest`` is the SHA-256 of the staged archive.
+    ``inputs_digest`` is the SHA-256 of the staged archive. ``egress_gib`` is what the job declared to send out of the cloud.
     """
 
     command: str
@@ -104,6 +104,7 @@ class JobSpec:
     inputs_digest: str
     outputs: str
     disk_gib: int = 0
+    egress_gib: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ further; nothing is guessed from an exception that is not a provider's own word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from ..ids import Entropy, ProcessIdentity, launch_token, new_id
 from ..ledger.book import Book
 from ..ledger.holds import Budget
 from ..money import Money, total
-from ..pricing.estimate import Estimate
+from ..pricing.estimate import Estimate, most
 from ..providers.base import Launch, LaunchOrder, MachineState, Provider
 from ..times import Clock, text
 from . import agent
@@ -178,8 +178,8 @@ class Launcher:
     def _late(self, attempt: Attempt) -> LaunchRefused | None:
         """A launcher that was held up past its lease or the machine's end must not call any more.
 
-        The last thing before the call. Clocks can be set back, so the store is asked as well: whoever has taken the attempt since has
-        raised its fence.
+        The last thing before the call. Clocks can be set back, so the store is asked as well: whoever has taken the
+        attempt since has raised its fence.
         """
         now = self._clock.now()
         current = self._store.attempt_with(attempt.token)
@@ -229,7 +229,7 @@ class Launcher:
         """Close a job whose last attempt certainly has no machine: everything not yet spent is free again."""
         now = self._clock.now()
         metered = self.metered(job.id, job.hold.currency)
-        self._book.settle(job_id=job.id, target=metered, final=True)
+        self.settle_ended(job, metered)
         state = JobState.TERMINATED if job.stop_requested_at else JobState.FAILED
         ended = replace(
             job,
@@ -242,6 +242,36 @@ class Launcher:
         )
         self._store.save_job(ended, was=job)
         self._store.event(job.id, state, reason, at=now)
+
+    def settle_ended(self, job: Job, metered: Money) -> None:
+        """Book what the ended attempts of a job were metered, and keep held what their bills may bring beyond that.
+
+        A meter knows the price of the launch and the machine alone; the bill follows the price up to its ceiling and
+        has disks and addresses on it. The rest goes back at once, what is kept when the bill is final.
+        """
+        kept = self.most(job, self._store.attempts(job.id)) - metered
+        if kept.nanos <= 0:
+            self._book.settle(job_id=job.id, target=metered, final=True)
+            return
+        self._book.settle(job_id=job.id, target=metered, final=False)
+        self._book.trim(job_id=job.id, keep=kept)
+
+    def most(self, job: Job, attempts: Iterable[Attempt]) -> Money:
+        """The most that the ended ones of a job's ``attempts`` can be billed; zero when none had a machine."""
+        currency = job.hold.currency
+        return total((self._most(job, each) for each in attempts if each.state is AttemptState.ENDED), currency)
+
+    def _most(self, job: Job, attempt: Attempt) -> Money:
+        assert attempt.ended_at is not None  # the store requires it of an attempt that has ended
+        lived = -(((attempt.launched_at or attempt.created_at) - attempt.ended_at) // timedelta(seconds=1))
+        return most(
+            attempt.offer,
+            self._providers(attempt.offer.provider).terms,
+            attempt.price_max,
+            seconds=lived,
+            disk_gib=job.spec.disk_gib,
+            egress_gib=job.spec.egress_gib,
+        )
 
     def metered(self, job_id: str, currency: str) -> Money:
         """What all attempts of a job have metered so far."""

@@ -302,7 +302,7 @@ class Watcher:
             lease_owner=None,
             lease_until=None,
         )
-        again = self._again(job, attempt, metered) if state is JobState.INTERRUPTED else None
+        again = self._again(job, ended, metered) if state is JobState.INTERRUPTED else None
         if state is JobState.INTERRUPTED and again is None:
             state = JobState.FAILED
         finished = replace(
@@ -322,7 +322,10 @@ class Watcher:
                 return
             self._store.event(job.id, state, reason, at=now)
             self._passing(Milestone.END_WRITTEN)
-            self._book.settle(job_id=job.id, target=metered, final=again is None)
+            if again is None:
+                self._launcher.settle_ended(job, metered)
+            else:
+                self._book.settle(job_id=job.id, target=metered, final=False)
             self._store.save_job(finished, was=job)
             if again is not None:
                 relaunched = replace(
@@ -338,13 +341,15 @@ class Watcher:
             report.did(f"job {job.id}: launched again as attempt {following.number}")
 
     def _again(self, job: Job, attempt: Attempt, metered: Money) -> Estimate | None:
-        """The next attempt's bounds inside what the hold still keeps, or None when there shall be none."""
+        """The next attempt's bounds inside what the bills of all attempts so far leave of the hold at the worst, or None
+        when there shall be none. ``attempt`` is the one that has just ended."""
         if job.stop_requested_at is not None or attempt.number >= self._policy.attempts_max:
             return None
         if not admits_another_attempt(self._policy.thresholds, metered=metered, hold=job.hold):
             return None
+        others = [each for each in self._store.attempts(job.id) if each.id != attempt.id]
         try:
-            return self._reestimate(job, attempt, job.hold - metered)
+            return self._reestimate(job, attempt, job.hold - self._launcher.most(job, [*others, attempt]))
         except Refusal:
             return None
 

@@ -175,6 +175,17 @@ def added_cost(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, mo
     return sides.cost(price_max, seconds + more, terms) - sides.cost(price_max, seconds, terms)
 
 
+def most(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, disk_gib: int, egress_gib: int = 0) -> Money:
+    """The most that a machine which was there for ``seconds`` can be billed, with everything beside it.
+
+    Rounded as a meter rounds, so that a machine of one certain price and nothing beside it comes to exactly what was metered.
+    """
+    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    life = terms.billed_seconds(seconds)
+    beside = _over(sides.disk_hour, life) + _over(sides.address_hour, life) + sides.egress
+    return price_max.for_seconds(life) + beside
+
+
 def runtime_seconds(hours: Decimal) -> int:
     """Whole seconds of ``hours``, rounded up."""
     return int((hours * 3600).to_integral_value(rounding=ROUND_CEILING))

@@ -349,6 +349,7 @@ def _spec_text(spec: JobSpec) -> str:
             "inputs_digest": spec.inputs_digest,
             "outputs": spec.outputs,
             "disk_gib": spec.disk_gib,
+            "egress_gib": spec.egress_gib,
         }
     )
 
