@@ -37,6 +37,9 @@ from .thresholds import DEFAULT, Action, Threshold, admits_another_attempt, due
 GRACE = timedelta(seconds=60)
 """How long a machine may be missing from listings, or look like an orphan, before that counts."""
 
+NEWBORN = timedelta(minutes=15)
+"""How long after its launch a machine that is nowhere to be seen means nothing: clouds show late what they have made."""
+
 ORPHAN_KILLS_MIN = 3
 ORPHAN_KILLS_SHARE = 5
 """At most three orphans, or one in five of all machines seen, are ended in one pass. More than that looks like our own mistake: a
@@ -183,7 +186,8 @@ class Watcher:
         self, provider: Provider, listing: Listing, job: Job, attempt: Attempt, report: ReconcileReport
     ) -> None:
         """A machine on record that a listing does not show."""
-        if not listing.complete or attempt.machine_id is None:
+        tells = listing.complete and listing.began_at >= self._surely_shown(provider, job, attempt)
+        if not tells or attempt.machine_id is None:
             self._release_lease(attempt)
             return
         asked = provider.describe([attempt.machine_id])
@@ -215,6 +219,15 @@ class Watcher:
             end_reason="the provider no longer knows the machine",
         )
         self._finish(job, attempt, gone, report, terms_of=provider)
+
+    def _surely_shown(self, provider: Provider, job: Job, attempt: Attempt) -> datetime:
+        """From when on a machine that is not shown is gone: not while it is so young that it may not be shown yet,
+        unless its own report says that it has ended."""
+        shown = (attempt.launched_at or attempt.created_at) + NEWBORN
+        said = self._reports.report(job, attempt)
+        if said is None or said.ended_at is None:
+            return shown
+        return min(shown, said.ended_at + timedelta(seconds=provider.terms.kill_seconds))
 
     def _keep(self, provider: Provider, job: Job, attempt: Attempt, launch: Launch, report: ReconcileReport) -> None:
         """Meter a machine that runs, and act on its deadline, its stop request and its thresholds."""

@@ -290,7 +290,7 @@ class House:
             detail="as told",
             exit_status=exit_status,
             started_at=None,
-            ended_at=None,
+            ended_at=self.clock.now(),
             seconds=0,
             outputs="none",
             checkpoint="none",

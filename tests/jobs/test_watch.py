@@ -137,10 +137,32 @@ def test_missing_from_one_listing_is_not_an_end(house):  # type: ignore[no-untyp
 def test_gone_twice_in_complete_listings_is_an_end_at_the_last_sight(house):  # type: ignore[no-untyped-def]
     job = house.submit()
     house.cloud.hidden.add(house.jobs.attempts(job.id)[0].token)
-    house.reconcile(after=600)
+    house.reconcile(after=1200)
     house.reconcile(after=600)
     first = house.jobs.attempts(job.id)[0]
-    assert (first.state, first.end_source, first.metered_seconds) == (AttemptState.ENDED, "last_seen", 600)
+    assert (first.state, first.end_source, first.metered_seconds) == (AttemptState.ENDED, "last_seen", 1200)
+
+
+def test_a_newborn_machine_that_is_not_shown_yet_is_not_gone(house):  # type: ignore[no-untyped-def]
+    job = house.submit()
+    house.cloud.hidden.add(house.jobs.attempts(job.id)[0].token)
+    for _ in range(7):
+        house.reconcile(after=120)
+    first = house.jobs.attempts(job.id)[0]
+    assert (first.state, first.missing_since) == (AttemptState.LIVE, None)
+    house.check()
+
+
+def test_a_machine_that_reported_its_end_and_is_gone_need_not_be_waited_for(house):  # type: ignore[no-untyped-def]
+    job = house.submit()
+    house.clock.sleep(120)
+    house.report(job, "finished", 0)
+    house.cloud.end("m-1")
+    house.cloud.hidden.add(house.jobs.attempts(job.id)[0].token)
+    house.reconcile(after=61)
+    house.reconcile(after=61)
+    assert house.only_job().state is JobState.COMPLETED
+    house.check()
 
 
 def test_nothing_is_concluded_from_an_incomplete_listing(house):  # type: ignore[no-untyped-def]
