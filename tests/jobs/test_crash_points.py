@@ -94,7 +94,7 @@ class Installation:
         return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
     found = Installation(tmp_path, database_url)
     with found.app() as app:
