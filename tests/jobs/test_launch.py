@@ -1,4 +1,5 @@
-"""The launch protocol: money first, intent second, call third; whatever fails in between, nothing is lost and nothing doubled."""
+"""The launch protocol: money first, intent second, call third; whatever fails in between, nothing is lost and nothing
+doubled."""
 
 from __future__ import annotations
 
