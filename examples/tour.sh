@@ -22,16 +22,16 @@ say "1. A budget: one dollar a day, which nothing charged to it can pass."
 show tallygate budget add tour --limit 1.00 --period day
 
 say "2. What would a job cost, and what is the most it can cost? Nothing is touched."
-show python cloud_run.py examples/primes --provider local --budget 0.05 --estimated-runtime 0.05 --charge-to tour --dry-run
+show python cloud_run.py examples/primes --provider local --budget 0.05 --estimated-runtime 0.005 --charge-to tour --dry-run
 
 say "3. The same job with a runtime that its budget cannot pay is refused."
 show_refused python cloud_run.py examples/primes --provider local --budget 0.05 --estimated-runtime 10 --charge-to tour
 
 say "4. Launch: the worst case is held first, then the job really runs on this machine."
-show python cloud_run.py examples/primes --provider local --budget 0.05 --estimated-runtime 0.05 --charge-to tour --wait
+show python cloud_run.py examples/primes --provider local --budget 0.05 --estimated-runtime 0.005 --charge-to tour --wait
 
-say "5. A job that reads its own budget and does as much as fits into about ten seconds of it."
-show python cloud_run.py examples/budget_aware --provider local --budget 0.002 --estimated-runtime 0.003 --charge-to tour --wait
+say "5. A job that reads its own budget and does as much as ends before it is stopped."
+show python cloud_run.py examples/budget_aware --provider local --budget 0.01 --estimated-runtime 0.002 --charge-to tour --wait
 
 say "6. The bill arrives and is settled against what was held."
 show python cost_tracker.py --batch

@@ -1,7 +1,7 @@
 """The wiring: configuration in, one object out that does everything a door can ask for.
 
-The only module that knows all others. Each room is imported when it is first needed, because most commands need few of them and
-a command that needs no cloud shall answer in a blink.
+The only module that knows all others. Each room is imported when it is first needed, because most commands need few
+of them and a command that needs no cloud shall answer in a blink.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from random import Random
 
 DIMENSIONS = 6
 BATCH = 20_000
-USE_SHARE = 0.8  # of what is left; the rest is for what a plan cannot know
+KEEP_SECONDS = 2.0  # for writing the result, and because a busy machine is late with everything
 BY_HAND_SECONDS = 5
 
 
@@ -28,7 +28,8 @@ def budget(by_hand_until):
     if not path:
         return max(0.0, by_hand_until - time.monotonic()), None
     told = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=Decimal)
-    return float(told["seconds_left"]), told
+    age = time.time() - told["as_of_epoch"] if told["as_of_epoch"] else 0.0
+    return max(0.0, told["seconds_left"] - age), told
 
 
 def cost(told, seconds):
@@ -54,20 +55,16 @@ def main():
     speed = done / (time.monotonic() - began)
 
     seconds, told = budget(by_hand_until)
-    planned = max(done, min(wanted, int(speed * seconds * USE_SHARE)))
-    print(
-        f"{speed:,.0f} samples a second; {wanted:,} would take {wanted / speed:,.1f} s, and {seconds:,.1f} s are left"
-    )
-    if told is not None:
-        print(
-            f"{wanted:,} samples would cost {cost(told, wanted / speed)}; {told['remaining']} {told['currency']} are left"
-        )
+    planned = max(done, min(wanted, int(speed * (seconds - KEEP_SECONDS))))
+    print(f"{speed:,.0f} samples a second: all {wanted:,} would take {wanted / speed:,.1f} s", end="")
+    print("" if told is None else f" and cost {cost(told, wanted / speed)}")
+    print(f"left: {seconds:,.1f} s" + ("" if told is None else f", {told['remaining']} {told['currency']}"))
     print(f"doing {planned:,} samples" + (" of them" if planned < wanted else ""), flush=True)
 
     while done < planned:
-        # The machine may be slower than a moment ago: ask again, and stop while there is time to write the result.
+        # The machine may have become slower: ask again, and stop while there is time to write the result.
         seconds, _ = budget(by_hand_until)
-        if seconds * speed < 2 * BATCH:
+        if seconds < KEEP_SECONDS:
             print(f"stopping early: {seconds:,.1f} s are left", flush=True)
             break
         batch = min(BATCH, planned - done)

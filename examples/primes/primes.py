@@ -1,6 +1,6 @@
 """Count the primes and the prime twins below a bound, piece by piece, and write what was found to result.json.
 
-    python3 primes.py [BOUND]        BOUND defaults to $PRIMES_BELOW, else 10,000,000
+    python3 primes.py [BOUND]        BOUND defaults to $PRIMES_BELOW, else 30,000,000
 
 The result goes to $TALLYGATE_OUTPUT_DIR, or to ./outputs when this is run by hand.
 """
@@ -43,6 +43,7 @@ def survey(bound, say):
     divisors = small_primes(isqrt(max(bound, 4)) + 1)
     count = twins = widest = 0
     last = None
+    told = 0
     for low in range(2, bound, PIECE):
         high = min(low + PIECE, bound)
         for prime in primes_between(low, high, divisors):
@@ -51,12 +52,14 @@ def survey(bound, say):
                 widest = max(widest, prime - last)
             last = prime
             count += 1
-        say(f"{high * 100 // bound:3d} %   {count:,} primes below {high:,}")
+        if high * 10 // bound > told:
+            told = high * 10 // bound
+            say(f"{told * 10:3d} %   {count:,} primes below {high:,}")
     return {"below": bound, "primes": count, "twins": twins, "widest_gap": widest, "largest": last}
 
 
 def main():
-    bound = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PRIMES_BELOW", "10000000"))
+    bound = int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PRIMES_BELOW", "30000000"))
     if bound < 3:
         sys.exit(f"primes: the bound must be at least 3, not {bound}")
     found = survey(bound, lambda line: print(line, flush=True))

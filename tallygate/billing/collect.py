@@ -25,7 +25,7 @@ from .charge_store import ChargeStore, JobBilling
 from .settle import JobBill, JobFacts, bill_of
 from .snapshots import Snapshots, Staged
 from .source import BillingSource
-from .versions import Band, Version, VersionState, current, judge
+from .versions import Band, Version, VersionState, current, issue_order, judge
 
 _TRIES_MAX = 4
 """How often a switch is begun again when another process has just recorded a version or holds the rows."""
@@ -257,7 +257,7 @@ class Collector:
         self, staged: Staged, issued_at: datetime, complete_through: datetime, flaw: str, accept: bool, pulled: bool
     ) -> Outcome:
         known = self._store.versions(staged.source, staged.period)
-        mine = _already(known, staged, None if pulled else issued_at)
+        mine = _newest(known, staged) if pulled else _same(known, staged, issued_at, complete_through, flaw)
         new = mine is None
         if mine is None:
             number = 1 + max((each.number for each in known), default=0)
@@ -295,7 +295,9 @@ class Collector:
             jobs = 0
             if applying is not None and counted is not None:
                 raised = complete_through if pulled and applying.id == mine.id else applying.complete_through
-                jobs, moved = self._apply(applying, counted, complete_through=raised)
+                before = current(known)
+                shrunk = before is not None and before.complete_through > applying.complete_through
+                jobs, moved = self._apply(applying, counted, complete_through=raised, everybody=shrunk)
                 changed = changed or moved
         problem = mine.note if mine.state is VersionState.QUARANTINED else ""
         error = None
@@ -344,8 +346,13 @@ class Collector:
 
     # --- jobs
 
-    def _apply(self, version: Version, counted: Tally, *, complete_through: datetime) -> tuple[int, bool]:
-        """Make the costs those of ``version``; how many jobs bear some, and whether anything moved."""
+    def _apply(
+        self, version: Version, counted: Tally, *, complete_through: datetime, everybody: bool
+    ) -> tuple[int, bool]:
+        """Make the costs those of ``version``; how many jobs bear some, and whether anything moved.
+
+        ``everybody``: look at final costs too, because the bill is less complete than the one before.
+        """
         now = self._clock.now()
         replaced = self._store.replace_costs(version, counted, at=now)
         raised = replace(version, complete_through=max(version.complete_through, complete_through))
@@ -356,7 +363,10 @@ class Collector:
             return self._store.complete_through(source, start)
 
         moved, matured = replaced is not None, False
-        for job_id in sorted((replaced or set()) | self._store.unsettled(version.source, version.period)):
+        candidates = (replaced or set()) | self._store.unsettled(version.source, version.period)
+        if everybody:
+            candidates |= {life.job_id for life in self._store.lives(version.source, version.period)}
+        for job_id in sorted(candidates):
             facts = self._store.facts(job_id)
             bill = bill_of(facts, through)
             matured = _differs(facts, bill) or matured
@@ -409,16 +419,24 @@ class Collector:
         return JobOutcome(job.job_id, job.name, status, bill, problem or bill.waiting)
 
 
-def _already(known: Sequence[Version], staged: Staged, issued_at: datetime | None) -> Version | None:
-    """The version that this delivery is already kept as.
+def _newest(known: Iterable[Version], staged: Staged) -> Version | None:
+    """The newest version if it has the rows just pulled: a pulled bill is newer than all others by nature."""
+    newest = max(known, key=issue_order, default=None)
+    return newest if newest is not None and newest.digest == staged.written.digest else None
 
-    A pulled bill (``issued_at`` None) is newer than all others, so it is known when the newest has the same rows. A
-    delivered one is known when the same rows were issued at the same moment.
-    """
-    if issued_at is None:
-        newest = max(known, key=lambda each: (each.issued_at, each.digest, each.number), default=None)
-        return newest if newest is not None and newest.digest == staged.written.digest else None
-    return next((each for each in known if each.digest == staged.written.digest and each.issued_at == issued_at), None)
+
+def _same(
+    known: Iterable[Version], staged: Staged, issued_at: datetime, complete_through: datetime, flaw: str
+) -> Version | None:
+    """The version that this very delivery is already kept as."""
+    mine = (staged.written.digest, issued_at, complete_through, flaw)
+    return next(
+        (each for each in known if (each.digest, each.issued_at, each.complete_through, each.flaw) == mine), None
+    )
+
+
+def _revisions(holds: Iterable[Hold]) -> set[tuple[str, int]]:
+    return {(hold.account_id, hold.revision) for hold in holds}
 
 
 def _revisions(holds: Iterable[Hold]) -> set[tuple[str, int]]:

@@ -97,6 +97,8 @@ def bill_of(job: JobFacts, complete_through: CompleteThrough) -> JobBill:
     waiting, is_missing = "", False
     if not job.is_over:
         waiting = f"the job is {job.state}"
+    elif not job.attempts:  # put on record by another program: what it ran on is not known here
+        waiting = "no machine of it is on record"
     else:
         for attempt in machines:
             waiting = waiting or _awaited(attempt, complete_through)

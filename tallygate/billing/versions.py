@@ -88,7 +88,7 @@ class Band:
 
 def judge(versions: Iterable[Version], band: Band) -> list[Version]:
     """The versions of one period of one source with the states they should have, in the order they were issued."""
-    ordered = sorted(versions, key=lambda each: (each.issued_at, each.digest, each.number))
+    ordered = sorted(versions, key=issue_order)
     judged: list[Version] = []
     current: int | None = None
     for version in ordered:
@@ -101,6 +101,11 @@ def judge(versions: Iterable[Version], band: Band) -> list[Version]:
         current = len(judged)
         judged.append(replace(version, state=VersionState.CURRENT, note=""))
     return judged
+
+
+def issue_order(version: Version) -> tuple[datetime, datetime, str, str]:
+    """Sorts versions as they were issued, and by what is in them where that does not tell: never as they came."""
+    return version.issued_at, version.complete_through, version.digest, version.flaw
 
 
 def _problem(version: Version, before: Version | None, band: Band) -> str:

@@ -156,6 +156,8 @@ def run(
             _show_plan(app.plan(submission), as_json=json)
             return 0
         job = _submitted(app, submission)
+        if submission.bucket is not None and not job.spec.inputs.startswith(submission.bucket):
+            warn(f"{submission.bucket} is only kept on record: the files of this job are under {job.spec.outputs}")
         if wait:
             job = _awaited(app, job, as_json=json)
         if json:
@@ -332,7 +334,7 @@ def _show_job(job: "Job") -> None:
         f" on {provider_name(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
         f"  Estimated cost    {amount(job.estimated_cost)} for {times.duration(job.estimated_runtime_seconds)}"
         f" at {amount(offer.hourly_price)}/hour{_share_of_budget(job)}",
-        f"  Cannot cost more  {amount(job.hold)}, held until its bill is known",
+        f"  Cannot cost more  ${job.hold.shown(4)}, held until its bill is known",
         f"  Ends at latest    after {times.duration(job.run_seconds_max)}",
     ]
     if job.metered_cost is not None:

@@ -63,7 +63,7 @@ class Settings:
     ``thresholds``: percents of the hold that a job can ask about. ``grace_seconds``: between asking a job to stop and
     killing it. ``upload_seconds``: the most one upload may take. Both together are what a job loses of its time at the
     end, but never more than a quarter of it. ``log_seconds``, ``checkpoint_seconds``: how often log and checkpoint are
-    uploaded while the job runs. ``checkpoint_signal``: a signal for jobs that expect one when asked for a checkpoint.
+    uploaded while the job runs.
     """
 
     thresholds: tuple[int, ...] = (50, 80, 90, 100)
@@ -71,7 +71,6 @@ class Settings:
     upload_seconds: int = 60
     log_seconds: int = 2
     checkpoint_seconds: int = 60
-    checkpoint_signal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +196,6 @@ def document(job: Job, attempt: Attempt, settings: Settings, *, signed: Mapping[
         said["budget_nanos"] = job.budget_limit.nanos
     if spec.image is not None:
         said["image"] = spec.image
-    if settings.checkpoint_signal is not None:
-        said["checkpoint_signal"] = _signal(settings.checkpoint_signal)
     for number, (name, value) in enumerate(spec.environment.items(), start=1):
         said[f"environment_{number}_name"] = name
         said[f"environment_{number}_value"] = _base64(value)
@@ -271,12 +268,6 @@ def _place(url: str) -> str:
             f"A machine cannot use the place {url[:120]!r}", cure="Use a file:// folder or an https:// object store"
         )
     return url
-
-
-def _signal(name: str) -> str:
-    if name not in ("HUP", "INT", "USR1", "USR2"):
-        raise UsageError(f"{name!r} cannot ask for a checkpoint", cure="Use one of HUP, INT, USR1, USR2")
-    return name
 
 
 def _word(text: str) -> str:

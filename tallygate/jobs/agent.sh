@@ -191,11 +191,12 @@ tg_report() {
 tg_signal() {
     [ -n "$tg_job" ] || return 0
     { kill -s "$1" -- "-$tg_job" || kill -s "$1" "$tg_job"; } 2>/dev/null
-    [ "$1" != KILL ] || [ -z "$tg_doc_image" ] || tg_remove_container
-}
-
-tg_remove_container() {
-    tg_bounded 10 docker rm -f "$tg_doc_token"
+    [ -n "$tg_doc_image" ] || return 0
+    # A container is no child of ours, and its front end passes on only some signals.
+    case $1 in
+    KILL) tg_bounded 10 docker rm -f "$tg_doc_token" ;;
+    CONT) tg_bounded 10 docker kill --signal CONT "$tg_doc_token" ;;
+    esac
 }
 
 # Ask the job to stop, and see to it that it does when the grace is over.
@@ -277,16 +278,18 @@ $((tg_held + tg_doc_price_max_nanos / 3600 * tg_more + tg_doc_price_max_nanos % 
     if [ "$tg_said_checkpoint" -gt "$tg_checkpoints_asked" ]; then
         tg_checkpoints_asked=$tg_said_checkpoint
         tg_write "$tg_folder/told/notice" "checkpoint $tg_checkpoints_asked"
-        case $tg_doc_checkpoint_signal in HUP | INT | USR1 | USR2) tg_signal "$tg_doc_checkpoint_signal" ;; esac
+        # CONT does nothing to a program that does not listen for it, so that nobody is killed by the question.
+        tg_signal CONT
     fi
 }
 
-# Once a second beside the job: its budget file, words from outside, log and checkpoint when they are due.
+# Once a second beside the job: is the watchdog there, words from outside, budget file, log and checkpoint when due.
 tg_tick() {
     trap 'tg_stop=quit; [ -z "$tg_child" ] || kill -s TERM "$tg_child" 2>/dev/null' TERM
     trap '' INT HUP
     tg_me=ticker tg_ticks=0 tg_last_log=none tg_last_state=none
     while [ -z "$tg_stop" ] && kill -0 "$tg_main" 2>/dev/null; do
+        kill -0 "$tg_watchdog" 2>/dev/null || tg_arm
         tg_heed_control
         tg_tell_budget
         if [ $((tg_ticks % tg_doc_log_seconds)) = 0 ]; then
@@ -430,12 +433,11 @@ tg_run() {
         wait "$tg_job"
         tg_status=$?
         kill -0 "$tg_job" 2>/dev/null || break
-        kill -0 "$tg_watchdog" 2>/dev/null || tg_arm
     done
     # The shell that ran the command may be gone while what it started still saves its work.
     if [ -n "$tg_stopping" ]; then
         tg_waited=0
-        while [ "$tg_waited" -lt $((tg_doc_grace_seconds * 10)) ] && kill -0 -- "-$tg_job" 2>/dev/null; do
+        while [ "$tg_waited" -lt $((tg_doc_grace_seconds * 10)) ] && kill -s 0 -- "-$tg_job" 2>/dev/null; do
             sleep 0.1 2>/dev/null || tg_nap 1
             tg_waited=$((tg_waited + 1))
         done

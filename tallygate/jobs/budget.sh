@@ -42,7 +42,7 @@ tg_digits() {
 tg_read_document() {
     tg_doc_job_id='' tg_doc_attempt=0 tg_doc_token='' tg_doc_image='' tg_doc_command='' tg_doc_result='' tg_doc_log=''
     tg_doc_heartbeat='' tg_doc_output='' tg_doc_checkpoint='' tg_doc_inputs='' tg_doc_inputs_sha256='' tg_doc_counts_from=''
-    tg_doc_currency=USD tg_doc_thresholds='' tg_doc_checkpoint_signal='' tg_doc_job_name='' tg_doc_budget_nanos=''
+    tg_doc_currency=USD tg_doc_thresholds='' tg_doc_job_name='' tg_doc_budget_nanos=''
     [ -r "$tg_document" ] && tg_read_flat "$tg_document" tg_doc
     for tg_name in attempt made_epoch run_seconds_max not_after_epoch grace_seconds reserve_seconds price_nanos \
         price_max_nanos held_nanos spent_before_nanos environment_count memory_mib vcpus gpus; do
@@ -146,7 +146,9 @@ tg_money() {
 tg_seconds_for() {
     tg_lasts=0
     [ "$1" -gt 0 ] && [ "$tg_doc_price_nanos" -gt 0 ] || return 0
-    tg_lasts=$(($1 / tg_doc_price_nanos * 3600 + $1 % tg_doc_price_nanos * 3600 / tg_doc_price_nanos))
+    tg_hours=$(($1 / tg_doc_price_nanos))
+    [ "$tg_hours" -le 1000000 ] || tg_hours=1000000 # for ever, as far as a job is concerned
+    tg_lasts=$((tg_hours * 3600 + $1 % tg_doc_price_nanos * 3600 / tg_doc_price_nanos))
 }
 
 # What has been spent and what is left now: money until what is held is used up, seconds until the job is asked to stop.

@@ -60,11 +60,18 @@ def extend(
     )
     now = clock.now()
     with transaction():
-        book.extend(job_id=job.id, amount=amount, key=key, raise_job_limit=job.budget_limit is None)
-        if not store.save_attempt(later, was=attempt):
+        before = book.holds(job.id)
+        until = later.worst_case_end
+        held = book.extend(
+            job_id=job.id, amount=amount, key=key, expires_at=until, raise_job_limit=job.budget_limit is None
+        )
+        if held == before:  # this key has held its money already, and the record was written with it
+            later = attempt
+        elif store.save_attempt(later, was=attempt):
+            extended = replace(job, hold=job.hold + amount, run_seconds_max=later.run_seconds_max, updated_at=now)
+            store.save_job(extended, was=job)
+            store.event(job.id, "extended", f"{duration(more)} more, ${amount.shown(4)} more held", at=now)
+        else:
             raise TransitionRefused(f"Job {job.id} changed while it was being extended; nothing was changed")
-        extended = replace(job, hold=job.hold + amount, run_seconds_max=later.run_seconds_max, updated_at=now)
-        store.save_job(extended, was=job)
-        store.event(job.id, "extended", f"{duration(more)} more, ${amount.shown(4)} more held", at=now)
     provider.extend(attempt.machine_id, not_after=later.not_after, run_seconds_max=later.run_seconds_max)
     return store.get(job.id)

@@ -111,11 +111,11 @@ class JobSpec:
 class Job:
     """One piece of work and the money decided for it.
 
-    Costs are None until known: ``estimated_cost`` is the price times the estimated runtime, ``metered_cost`` the price
-    times observed machine seconds over all attempts, ``billed_cost`` the charges seen so far, ``final_cost`` the
-    charges past the source's completeness. ``hold`` is the worst case that was held. ``name`` obeys
-    ``[a-z0-9][a-z0-9-]{0,62}``. ``offer`` is the one decided on; an attempt may run on another. ``metadata`` keeps what was given
-    for the record only (``s3_bucket``, ``gdrive_path``, ``basis_set`` and such).
+    Costs are None until known: ``estimated_cost`` is the price times the estimated runtime, ``metered_cost`` the
+    price times observed machine seconds over all attempts, ``billed_cost`` the charges seen so far, ``final_cost``
+    the charges past the source's completeness. ``hold`` is the worst case that was held. ``name`` obeys
+    ``[a-z0-9][a-z0-9-]{0,62}``. ``offer`` is the one decided on; an attempt may run on another. ``metadata`` keeps
+    what was given for the record only (``s3_bucket``, ``gdrive_path``, ``basis_set`` and such).
     """
 
     id: str

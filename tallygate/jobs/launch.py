@@ -4,8 +4,8 @@
     no transaction  the create call, with the stored token
     transaction 2   under the attempt's fence: live, or void (certainly no machine), or unknown (the money stays held)
 
-A process may die between any two lines here. Whatever it leaves behind is one of the attempt states that ``watch`` knows how to take
-further; nothing is guessed from an exception that is not a provider's own word.
+A process may die between any two lines here. Whatever it leaves behind is one of the attempt states that ``watch``
+knows how to take further; nothing is guessed from an exception that is not a provider's own word.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ LEASE_SECONDS = 120
 class Application:
     """A job that has passed the gate and asks to be launched.
 
-    ``estimates`` are the acceptable offers, best first; the first one's worst case is held. ``budgets`` are the named budgets it is
-    charged to. ``request_key`` and ``request_digest`` make a repeated request find the first one's job.
+    ``estimates`` are the acceptable offers, best first; the first one's worst case is held. ``budgets`` are the named
+    budgets it is charged to. ``request_key`` and ``request_digest`` make a repeated request find the first one's job.
     """
 
     name: str
@@ -83,8 +83,9 @@ class Launcher:
     def submit(self, application: Application, *, job_id: str) -> Job:
         """Hold, write and launch. The job is live when this returns.
 
-        Raises ``BudgetExceeded`` with nothing written; ``NoMatchingOffer`` when every offer was definitely refused (the job is kept as
-        failed, its money is free again); ``OutcomeUnknown`` when nobody can say, with the money still held.
+        Raises ``BudgetExceeded`` with nothing written; ``NoMatchingOffer`` when every offer was definitely refused
+        (the job is kept as failed, its money is free again); ``OutcomeUnknown`` when nobody can say, with the money
+        still held.
         """
         now = self._clock.now()
         best = application.estimates[0]

@@ -1,7 +1,7 @@
 """The named moments of a launch and a finish at which a process may die.
 
-Every place where the protocol has just made something true, or is just about to, passes its milestone. In production passing one does
-nothing. Tests end the process there, for real, and look at what the next reconcile makes of it.
+Every place where the protocol has just made something true, or is just about to, passes its milestone. In production
+passing one does nothing. Tests end the process there, for real, and look at what the next reconcile makes of it.
 """
 
 from __future__ import annotations

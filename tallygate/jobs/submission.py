@@ -23,8 +23,8 @@ class Submission:
     """A job directory and how it shall run. ``None`` everywhere means: as configured.
 
     ``estimated_runtime_hours`` and ``budget`` are what the gate compares. ``bucket`` is an object store's URL.
-    ``accept_price`` replaces the offer's hourly price by one a person answers for. ``price_list`` is a saved list to choose
-    entry ``index`` from. ``key`` makes a repeated submission find the first one's job.
+    ``accept_price`` replaces the offer's hourly price by one a person answers for. ``price_list`` is a saved list to
+    choose entry ``index`` from. ``key`` makes a repeated submission find the first one's job.
     """
 
     directory: Path
@@ -69,9 +69,9 @@ def _plainly(value: object) -> object:
 class Plan:
     """What would be launched, what it should cost, and the most it can.
 
-    ``estimates`` are the acceptable offers, best first. ``accounts`` are the jars of every budget it would be charged to, as they
-    stand now. ``files`` and ``size_bytes`` are what would be staged; ``secrets`` what is left out because it looks like one.
-    ``notes`` are things worth saying that are no reason to refuse.
+    ``estimates`` are the acceptable offers, best first. ``accounts`` are the jars of every budget it would be charged
+    to, as they stand now. ``files`` and ``size_bytes`` are what would be staged; ``secrets`` what is left out because
+    it looks like one. ``notes`` are things worth saying that are no reason to refuse.
     """
 
     submission: Submission

@@ -30,7 +30,8 @@ class Threshold:
 
 
 def graduated(percents: Sequence[int]) -> tuple[Threshold, ...]:
-    """Thresholds at these percents: the highest stops, below it a checkpoint is asked for, below that no further attempt
+    """Thresholds at these percents: the highest stops, below it a checkpoint is asked for, below that no further
+    attempt
     is admitted, and all lower ones tell."""
     actions = [Action.STOP, Action.CHECKPOINT, Action.NO_NEW_ATTEMPT]
     falling = sorted(set(percents), reverse=True)

@@ -42,8 +42,8 @@ NEWBORN = timedelta(minutes=15)
 
 ORPHAN_KILLS_MIN = 3
 ORPHAN_KILLS_SHARE = 5
-"""At most three orphans, or one in five of all machines seen, are ended in one pass. More than that looks like our own mistake: a
-restored old database makes every machine an orphan. Then a person has to look."""
+"""At most three orphans, or one in five of all machines seen, are ended in one pass. More than that looks like our
+own mistake: a restored old database makes every machine an orphan. Then a person has to look."""
 
 
 class Reports(Protocol):
@@ -166,7 +166,7 @@ class Watcher:
     def _without_machine(
         self, provider: Provider, listing: Listing, job: Job, attempt: Attempt, report: ReconcileReport
     ) -> None:
-        """An intent that shows no machine: finish what was begun where that is safe, else wait until it surely is void."""
+        """An intent that shows no machine: finish what was begun where that is safe, else wait until it is void."""
         now = self._clock.now()
         if provider.terms.token_lasts and now < attempt.not_after:
             self._launcher.carry_out(job, attempt)

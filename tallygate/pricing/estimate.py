@@ -1,12 +1,12 @@
 """What finishing will cost, the most it can cost, and the gate in between.
 
-With M today's machine price times the estimated runtime, B the job's budget, F disks, address and egress over the machine's
-life, P the price ceiling per hour, D the machine's deadline and K the kill allowance:
+With M today's machine price times the estimated runtime, B the job's budget, F disks, address and egress over the
+machine's life, P the price ceiling per hour, D the machine's deadline and K the kill allowance:
 
     1. M > B is refused; equal passes, compared exactly.
-    2. P * (D + K) + F <= B for everything that is launched. P starts at the provider's own ceiling and is lowered towards
-       today's price when that buys a longer D; D is the longest runtime that fits B, at most a margin times the estimate.
-       A D that covers too little of the estimate is refused.
+    2. P * (D + K) + F <= B for everything that is launched. P starts at the provider's own ceiling and is lowered
+       towards today's price when that buys a longer D; D is the longest runtime that fits B, at most a margin times the
+       estimate. A D that covers too little of the estimate is refused.
     3. The hold is P * (D + K) + F, rounded up.
 """
 
@@ -24,7 +24,7 @@ from .offers import Offer, PurchaseOption
 from .terms import HOURS_PER_MONTH, Terms
 
 HOURLY_PRICE_MAX = Money.of(2_000)
-"""Above this an hourly price is taken for a mistake of unit: the dearest machine of the three clouds costs about 100."""
+"""Above this an hourly price is taken for a mistake of unit: the dearest machine of the three clouds costs some 100."""
 
 RUN_SECONDS_MAX = 30 * 24 * 3600
 """No machine is launched for longer than 30 days."""
@@ -45,8 +45,8 @@ class CostPart:
 class Policy:
     """The gate's settings.
 
-    ``runtime_margin``: how much longer than estimated a machine may run when the budget allows. ``runtime_cover_min``: the
-    share of the estimated runtime that the deadline must cover. ``price_age_max``: how old a price may be.
+    ``runtime_margin``: how much longer than estimated a machine may run when the budget allows. ``runtime_cover_min``:
+    the share of the estimated runtime that the deadline must cover. ``price_age_max``: how old a price may be.
     """
 
     runtime_margin: Decimal = Decimal("1.5")
@@ -58,9 +58,9 @@ class Policy:
 class Estimate:
     """An offer, priced for one job and bounded.
 
-    ``expected`` is M: the machine alone at today's price for the estimated runtime, the figure the documents compare with the
-    budget. ``worst_case`` is the hold: what ``parts`` add up to, rounded up. ``run_seconds_max`` is D, ``kill_seconds`` K,
-    ``price_max`` P. ``assumptions`` are the conditions under which nobody can pay more.
+    ``expected`` is M: the machine alone at today's price for the estimated runtime, the figure the documents compare
+    with the budget. ``worst_case`` is the hold: what ``parts`` add up to, rounded up. ``run_seconds_max`` is D,
+    ``kill_seconds`` K, ``price_max`` P. ``assumptions`` are the conditions under which nobody can pay more.
     """
 
     offer: Offer
@@ -108,8 +108,8 @@ def estimate(
 ) -> Estimate:
     """Price and bound ``offer``, or refuse it.
 
-    ``hours`` is the estimated runtime. ``run_seconds_max`` caps the deadline. ``price_accepted`` says that a person has stated
-    this price, so its age is not questioned. Raises ``PriceRefused`` for a price unfit to decide on, and
+    ``hours`` is the estimated runtime. ``run_seconds_max`` caps the deadline. ``price_accepted`` says that a person has
+    stated this price, so its age is not questioned. Raises ``PriceRefused`` for a price unfit to decide on, and
     ``BudgetExceeded`` with the documented three lines, or with every part named, when the budget does not do.
     """
     _check_runtime(hours, run_seconds_max)

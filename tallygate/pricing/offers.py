@@ -42,8 +42,8 @@ class ResourceRequest:
 class Offer:
     """One machine that could be rented: type, place, purchase option, and its price at a stated moment.
 
-    ``provider`` is the short lower-case name (``local``, ``aws``, ``gcp``, ``azure``). ``hourly_price`` is today's price
-    and always above zero. ``on_demand_price`` is the hourly price of the same machine without spot, when known.
+    ``provider`` is the short lower-case name (``local``, ``aws``, ``gcp``, ``azure``). ``hourly_price`` is today's
+    price and always above zero. ``on_demand_price`` is the hourly price of the same machine without spot, when known.
     ``price_source`` says where the price was read. ``interruption_rate`` is the share of such machines interrupted
     within a month, when known.
     """

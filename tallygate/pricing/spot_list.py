@@ -1,7 +1,8 @@
 """The documented ``spot_prices.json``: a list of offers that a search has saved, best first.
 
-Each row is ``{"provider", "instance", "region", "price_hr", "vcpu", "ram_gb"}``; rows may also carry ``availability_zone``,
-``price_per_core``, ``on_demand_hr``, ``priced_at``, ``currency`` and ``source``. A list without times is as old as its file.
+Each row is ``{"provider", "instance", "region", "price_hr", "vcpu", "ram_gb"}``; rows may also carry
+``availability_zone``, ``price_per_core``, ``on_demand_hr``, ``priced_at``, ``currency`` and ``source``. A list
+without times is as old as its file.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _NAMES = {"aws": "aws", "gcp": "gcp", "google": "gcp", "azure": "azure", "local"
 def read(path: Path) -> list[Offer]:
     """The offers of a saved list, in its order.
 
-    Raises ``UsageError`` when the file is missing or not such a list, and ``PriceRefused`` naming the first row whose price is
-    missing, zero, negative, not a number or in another unit than text and digits can say.
+    Raises ``UsageError`` when the file is missing or not such a list, and ``PriceRefused`` naming the first row whose
+    price is missing, zero, negative, not a number or in another unit than text and digits can say.
     """
     try:
         if path.stat().st_size > BYTES_MAX:

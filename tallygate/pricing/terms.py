@@ -1,7 +1,7 @@
 """What a provider charges besides the machine, and how surely it ends one.
 
-Facts with a source and no policy. Where a price differs by region, the figure here is a bound that holds in every region
-we know, because it is used for the worst case.
+Facts with a source and no policy. Where a price differs by region, the figure here is a bound that holds in every
+region we know, because it is used for the worst case.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ HOURS_PER_MONTH = 730
 class Terms:
     """The conditions of one provider.
 
-    ``kill_seconds``: how long after its deadline a machine may still bill. ``has_price_ceiling``: whether the provider
-    itself ends a machine whose price rises above the ceiling sent with the launch. ``seconds_min`` and ``seconds_step``:
-    the shortest billed time and the billing increment. ``token_lasts``: whether repeating a launch token is answered
-    with the same machine however late the repeat comes. Prices are None when there is nothing of the kind to bill.
+    ``kill_seconds``: how long after its deadline a machine may still bill. ``has_price_ceiling``: whether the
+    provider itself ends a machine whose price rises above the ceiling sent with the launch. ``seconds_min`` and
+    ``seconds_step``: the shortest billed time and the billing increment. ``token_lasts``: whether repeating a launch
+    token is answered with the same machine however late the repeat comes. Prices are None when there is nothing of
+    the kind to bill.
     """
 
     kill_seconds: int

@@ -58,9 +58,9 @@ class LaunchOrder:
 class Launch:
     """A machine as a provider describes it.
 
-    ``id`` is the provider's own resource id: what its bill will name. ``ended_at`` is set once the end was observed and
-    ``end_source`` says by what (``meter``, ``provider``, ``last_seen``). ``exit_status`` is the command's, when the machine
-    reported one.
+    ``id`` is the provider's own resource id: what its bill will name. ``ended_at`` is set once the end was observed
+    and ``end_source`` says by what (``meter``, ``provider``, ``last_seen``). ``exit_status`` is the command's, when
+    the machine reported one.
     """
 
     id: str
@@ -85,8 +85,8 @@ class Launch:
 class Listing:
     """What a provider showed, and how far that may be trusted.
 
-    ``began_at`` is when the listing was started. ``complete`` is True only when every page of every region came. From an
-    incomplete listing nothing may be concluded about what is *not* in it; ``problem`` says what went wrong.
+    ``began_at`` is when the listing was started. ``complete`` is True only when every page of every region came. From
+    an incomplete listing nothing may be concluded about what is *not* in it; ``problem`` says what went wrong.
     """
 
     provider: str

@@ -350,7 +350,7 @@ class Keeper:
             os.chdir(self._work)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
             words = [str(self._folder / SCRIPT), str(self._folder / DOCUMENT), str(self._work), "exit"]
-            os.execv("/bin/sh", ["/bin/sh", *words])
+            os.execv("/bin/sh", ["/bin/sh", *words])  # noqa: S606 (the shell is the program here)
         finally:
             os._exit(127)
 
@@ -413,7 +413,7 @@ class Keeper:
         status = result.get("exit_status")
         exit_status = status if isinstance(status, int) else None
         write_json(self._folder / METER, self._lifetime.meter(reason=reason, exit_status=exit_status))
-        _tidy(self._work, result)
+        _tidy(self._folder, result)
 
 
 def _result(work: Path) -> dict[str, Any]:
@@ -423,12 +423,15 @@ def _result(work: Path) -> dict[str, Any]:
         return {}
 
 
-def _tidy(work: Path, result: dict[str, Any]) -> None:
-    """What was saved elsewhere need not stay here. What was lost may still be wanted."""
+def _tidy(folder: Path, result: dict[str, Any]) -> None:
+    """What was saved elsewhere, or may hold a secret, does not stay here. What was lost may still be wanted."""
+    work = folder / WORK
+    for place in (folder / DOCUMENT, work / "command"):
+        place.unlink(missing_ok=True)
     shutil.rmtree(work / "job", ignore_errors=True)
-    for folder, pack in (("outputs", "output.tar.gz"), ("checkpoint", "state.tar.gz")):
-        if result.get(folder) in ("saved", "none"):
-            shutil.rmtree(work / folder, ignore_errors=True)
+    for name, pack in (("outputs", "output.tar.gz"), ("checkpoint", "state.tar.gz")):
+        if result.get(name) in ("saved", "none"):
+            shutil.rmtree(work / name, ignore_errors=True)
             for leftover in work.glob(f"{pack}*"):
                 leftover.unlink(missing_ok=True)
 
@@ -449,6 +452,7 @@ def guard(keeper: int, folder: Path, lifetime: Lifetime) -> None:
     reason = "deadline" if lifetime.is_over() else "the machine's process was killed"
     kill_everything()
     write_json(folder / METER, lifetime.meter(reason=reason, exit_status=None))
+    _tidy(folder, _result(folder / WORK))
 
 
 def live(folder: Path, started: int) -> int:

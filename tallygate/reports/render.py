@@ -20,8 +20,8 @@ from pathlib import PurePath
 from .. import times
 from ..money import Money
 
-PLACES_SHOWN = 4
-"""Decimal places of money in tables, as in the launcher's own messages."""
+_LEAST_SHOWN = Decimal("0.0001")
+"""Money in tables has four decimal places at most, as in the launcher's own messages."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _GUARD = "'"
@@ -57,11 +57,21 @@ def amount(money: Money | None, *, missing: str = "unknown") -> str:
     """Money for people: ``$12.50``, ``$0.8342``, ``3.20 EUR``. Rounded to four places, unless that would hide it."""
     if money is None:
         return missing
-    rounded = Money.of(money.decimal.quantize(Decimal(1).scaleb(-PLACES_SHOWN)), money.currency)
-    figure = (money if rounded.is_zero else rounded).shown()
+    rounded = money.decimal.quantize(_LEAST_SHOWN)
+    figure = money.shown() if rounded.is_zero() else _trimmed(rounded)
     if money.currency != "USD":
         return f"{figure} {money.currency}"
     return f"-${figure[1:]}" if figure.startswith("-") else f"${figure}"
+
+
+def _trimmed(figure: Decimal) -> str:
+    whole, _, fraction = f"{figure:f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def provider_name(name: str) -> str:
+    """A provider as documents write it: ``AWS``, ``GCP``, ``AZURE``; ``local`` stays ``local``."""
+    return name if name == "local" else name.upper()
 
 
 def cell(value: object, *, missing: str = "-") -> str:

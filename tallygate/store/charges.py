@@ -134,8 +134,8 @@ class ChargeRepository:
     def replace_costs(self, version: Version, tally: Tally, *, at: datetime) -> set[str] | None:
         costs, days = _cost_rows(tally), _day_rows(tally)
         nobodys, accounts = _nobodys_rows(tally), _account_rows(tally)
-        known_costs, known_days, same = self._known(version)
-        if same and (known_costs, known_days) == (costs, days) and self._known_rest(version) == (nobodys, accounts):
+        known_costs, known_days, known_rest, whose = self._known(version)
+        if whose <= {version.id} and (known_costs, known_days, *known_rest) == (costs, days, nobodys, accounts):
             return None
         of_period = {"source": version.source, "period_start": version.period.start}
         for query in ("charges.drop_costs", "charges.drop_days", "charges.drop_unattributed", "charges.drop_accounts"):
@@ -173,11 +173,13 @@ class ChargeRepository:
             self._database.run("charges.add_account", **fixed, **values, cost_usd_nanos=in_usd, at=at)
         return {key[0] for key in _changed(known_costs, costs)} | {key[0] for key in _changed(known_days, days)}
 
-    def _known(self, version: Version) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], bool]:
-        """The rows of jobs as they are, and whether all of them are this version's."""
+    def _known(self, version: Version) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], list[_Rows], set[str]]:
+        """What the period's costs are as they stand, and the ids of the versions they come from."""
         of_period = {"source": version.source, "period_start": version.period.start}
         cost_rows = self._database.all("charges.period_costs", **of_period)
         day_rows = self._database.all("charges.period_days", **of_period)
+        nobodys_rows = self._database.all("charges.period_unattributed", **of_period)
+        account_rows = self._database.all("charges.period_accounts", **of_period)
         costs = {
             (str(row["job_id"]), str(row["cost_type"])): (
                 _int(row, "amount_nanos"),
@@ -192,18 +194,12 @@ class ChargeRepository:
             (str(row["job_id"]), str(row["usage_date"]), str(row["currency"])): _int(row, "billed_nanos")
             for row in day_rows
         }
-        same = all(row["version_id"] == version.id for rows in (cost_rows, day_rows) for row in rows)
-        return costs, days, same
-
-    def _known_rest(self, version: Version) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-        """The unattributed and account rows of this version as they are."""
-        of_period = {"source": version.source, "period_start": version.period.start}
-
-        def rows(query: str, columns: Sequence[str]) -> list[tuple[object, ...]]:
-            found = [row for row in self._database.all(query, **of_period) if row["version_id"] == version.id]
-            return sorted((tuple(row[column] for column in columns) for row in found), key=str)
-
-        return rows("charges.period_unattributed", _NOBODYS), rows("charges.period_accounts", _ACCOUNTS)
+        rest = [
+            sorted((tuple(row[column] for column in columns) for row in rows), key=str)
+            for rows, columns in ((nobodys_rows, _NOBODYS), (account_rows, _ACCOUNTS))
+        ]
+        whose = {str(row["version_id"]) for rows in (cost_rows, day_rows, nobodys_rows, account_rows) for row in rows}
+        return costs, days, rest, whose
 
     # --- jobs
 
@@ -275,6 +271,7 @@ class ChargeRepository:
 _CostKey = tuple[str, str]
 _Cost = tuple[int, int, int, str, str]
 _DayKey = tuple[str, str, str]
+_Rows = list[tuple[object, ...]]
 _Key = TypeVar("_Key")
 
 _NOBODYS = ("line", "line_count", "service_name", "resource_id", "usage_date", "currency", "amount_nanos", "reason")
@@ -307,16 +304,16 @@ def _day_rows(tally: Tally) -> dict[_DayKey, int]:
     return {(job_id, day.isoformat(), currency): nanos for (job_id, day, currency), nanos in tally.days.items()}
 
 
-def _nobodys_rows(tally: Tally) -> list[tuple[object, ...]]:
-    rows = [
+def _nobodys_rows(tally: Tally) -> _Rows:
+    rows: _Rows = [
         (nobodys.line, nobodys.lines, service, resource_id, day.isoformat(), currency, nobodys.nanos, reason)
         for (day, currency, service, resource_id, reason), nobodys in tally.nobodys.items()
     ]
     return sorted(rows, key=str)
 
 
-def _account_rows(tally: Tally) -> list[tuple[object, ...]]:
-    rows = [
+def _account_rows(tally: Tally) -> _Rows:
+    rows: _Rows = [
         (account, service, region, day.isoformat(), currency, nanos)
         for (account, service, region, day, currency), nanos in tally.accounts.items()
     ]

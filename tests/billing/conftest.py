@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -228,28 +228,32 @@ class Office:
         assert account is not None
         return account.spent
 
-    def view(self) -> dict[str, object]:
-        """Everything that a bill has an effect on, without the moments and ids of how it came about."""
-        jobs = [self.jobs.get(str(row["job_id"])) for row in self.jobs.rows(most=1000)]
+    def view(self, jobs: Sequence[Job] = (), source: str = "aws") -> dict[str, object]:
+        """Everything that a bill has an effect on, without the moments and ids of how it came about.
+
+        ``jobs`` are named by their place in the list; all of the store's when there are none.
+        """
+        jobs = jobs or [self.jobs.get(str(row["job_id"])) for row in self.jobs.rows(most=1000)]
+        place = {job.id: number for number, job in enumerate(jobs)}
         facts = [self.charges.facts(job.id) for job in jobs]
+        of_march = {"source": source, "period_start": MARCH.start}
+        rows = {
+            query: self.database.all(f"charges.period_{query}", **of_march)
+            for query in ("days", "unattributed", "accounts")
+        }
+        versions = self.charges.versions(source, MARCH)
         return {
-            "jobs": sorted(
-                (each.job_id, each.cost_state, str(each.billed_cost), str(each.final_cost)) for each in facts
-            ),
-            "rows": sorted(str(row) for each in facts for row in each.rows),
-            "spent": sorted((job.id, self.spent(job).nanos) for job in jobs),
-            "days": sorted(
-                (str(row["job_id"]), str(row["usage_date"]), row["billed_nanos"])
-                for row in self.database.all("charges.period_days", source="aws", period_start=MARCH.start)
-            ),
+            "jobs": [(each.cost_state, each.billed_cost, each.final_cost) for each in facts],
+            "rows": [sorted((row.billed.nanos, row.resources) for row in each.rows) for each in facts],
+            "spent": [self.spent(job).nanos for job in jobs],
+            "days": sorted((place[str(r["job_id"])], str(r["usage_date"]), r["billed_nanos"]) for r in rows["days"]),
             "nobodys": sorted(
-                (str(row["usage_date"]), str(row["reason"]), row["amount_nanos"])
-                for row in self.database.all("charges.period_unattributed", source="aws", period_start=MARCH.start)
+                (str(r["usage_date"]), str(r["reason"]), r["amount_nanos"]) for r in rows["unattributed"]
             ),
             "accounts": sorted(
-                (str(row["usage_date"]), str(row["service_name"]), row["cost_nanos"])
-                for row in self.database.all("charges.period_accounts", source="aws", period_start=MARCH.start)
+                (str(r["usage_date"]), str(r["service_name"]), r["cost_nanos"]) for r in rows["accounts"]
             ),
+            "versions": sorted((each.issued_at, each.digest, each.state, each.note) for each in versions),
         }
 
 

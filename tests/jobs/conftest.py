@@ -193,7 +193,7 @@ class House:
         self.process = NamedProcess("host:boot:1:1")
         self.die_at: Milestone | None = None
         self.jobs = JobRepository(database)
-        self.book = Book(JournalStore(database), clock=clock, entropy=entropy)  # type: ignore[arg-type]
+        self.book = Book(JournalStore(database), clock=clock, entropy=entropy)
 
     def passing(self, milestone: Milestone) -> None:
         if milestone is self.die_at:
@@ -213,7 +213,7 @@ class House:
             transaction=self.database.transaction,
             providers=self.provider,
             clock=self.clock,
-            entropy=self.entropy,  # type: ignore[arg-type]
+            entropy=self.entropy,
             process=self.process,
             install_id=INSTALL,
             agent_settings=agent.Settings(),
@@ -258,9 +258,9 @@ class House:
             name="a-job",
             spec=spec,
             estimates=estimates or (self.estimate(),),
-            **more,  # type: ignore[arg-type]
+            **more,
         )
-        return self.launcher.submit(application, job_id=new_id(self.clock, self.entropy))  # type: ignore[arg-type]
+        return self.launcher.submit(application, job_id=new_id(self.clock, self.entropy))
 
     def reconcile(self, *, after: float = 0) -> list[str]:
         self.clock.sleep(after)
@@ -323,12 +323,12 @@ class House:
                 assert all(not hold.is_open for hold in self.book.holds(job.id)), "a finished job still holds money"
 
 
-@pytest.fixture()
+@pytest.fixture
 def house(database: Database, clock: Clock, entropy: object) -> House:
     return House(database, clock, entropy)
 
 
-@pytest.fixture()
+@pytest.fixture
 def hour() -> timedelta:
     return timedelta(hours=1)
 

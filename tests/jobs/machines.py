@@ -134,8 +134,12 @@ class Machine:
     def run(self, command: str, *, document: str | None = None, within: float | None = None) -> agent.Report | None:
         """Run the agent to its end, which must come before the deadline and the kill allowance."""
         process = self.start(command, document=document)
+        end = time.monotonic() + (self.seconds + 5 if within is None else within)
         try:
-            process.wait(timeout=self.seconds + 5 if within is None else within)
+            process.wait(timeout=end - time.monotonic())
+            # Where the agent did not get to it in time, the watchdog reports in its place.
+            while self.object(agent.RESULT) is None and self.processes() and time.monotonic() < end:
+                time.sleep(0.02)
         finally:
             self.clear(process)
         return self.report()

@@ -1,7 +1,7 @@
 """kill -9 at every milestone, with real processes, real databases and real machines of the provider local.
 
-Whatever the dead process leaves, one reconcile by another brings the job on its way; no process of it outlives its deadline, and
-in the end the money adds up.
+Whatever the dead process leaves, one reconcile by another brings the job on its way; no process of it outlives its
+deadline, and in the end the money adds up.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Installation:
         return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
     found = Installation(tmp_path, database_url)
     with found.app() as app:
@@ -186,7 +186,8 @@ def test_killed_while_stopping(installation: Installation, milestone: Milestone)
 
 
 def test_the_machine_ends_itself_with_nobody_left(installation: Installation) -> None:
-    """With no process of ours alive, a job that would run for ever is gone by its deadline and what is held covers it."""
+    """With no process of ours alive, a job that would run for ever is gone by its deadline and what is held covers
+    it."""
     (installation.job_directory / "run.sh").write_text("trap '' TERM\nwhile :; do sleep 1; done\n")
     assert installation.submit(Milestone.LIVE_COMMITTED) == -signal.SIGKILL
     with installation.app() as app:

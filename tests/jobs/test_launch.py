@@ -1,4 +1,5 @@
-"""The launch protocol: money first, intent second, call third; whatever fails in between, nothing is lost and nothing doubled."""
+"""The launch protocol: money first, intent second, call third; whatever fails in between, nothing is lost and nothing
+doubled."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from tallygate.jobs.milestones import Milestone
 from tallygate.money import Money
 
 
-def test_a_launch_holds_the_worst_case_and_ends_up_live(house):  # type: ignore[no-untyped-def]
+def test_a_launch_holds_the_worst_case_and_ends_up_live(house):
     job = house.submit()
     assert job.state is JobState.RUNNING
     assert house.jars(job) == (job.hold.shown(2), "0.00")
@@ -20,7 +21,7 @@ def test_a_launch_holds_the_worst_case_and_ends_up_live(house):  # type: ignore[
     house.check()
 
 
-def test_a_refusal_by_the_ledger_writes_nothing_and_calls_nobody(house):  # type: ignore[no-untyped-def]
+def test_a_refusal_by_the_ledger_writes_nothing_and_calls_nobody(house):
     team = house.book.add_budget(name="team", limit=Money.of("1"))
     with pytest.raises(BudgetExceeded):
         house.submit(budgets=[team], charged_to="team")
@@ -29,7 +30,7 @@ def test_a_refusal_by_the_ledger_writes_nothing_and_calls_nobody(house):  # type
     assert house.book.account(team, house.clock.now()).held == Money.of("0")
 
 
-def test_every_named_budget_is_held_on_or_none(house):  # type: ignore[no-untyped-def]
+def test_every_named_budget_is_held_on_or_none(house):
     team = house.book.add_budget(name="org", limit=Money.of("100"))
     project = house.book.add_budget(name="org/project", limit=Money.of("1"))
     with pytest.raises(BudgetExceeded):
@@ -38,7 +39,7 @@ def test_every_named_budget_is_held_on_or_none(house):  # type: ignore[no-untype
     house.check()
 
 
-def test_no_capacity_moves_on_to_the_next_offer_with_a_new_token(house):  # type: ignore[no-untyped-def]
+def test_no_capacity_moves_on_to_the_next_offer_with_a_new_token(house):
     house.cloud.fail_launch = [InsufficientCapacity("none left")]
     job = house.submit(house.estimate(instance_type="m.large"), house.estimate(instance_type="m.other"))
     first, second = house.jobs.attempts(job.id)
@@ -48,7 +49,7 @@ def test_no_capacity_moves_on_to_the_next_offer_with_a_new_token(house):  # type
     house.check()
 
 
-def test_refused_everywhere_ends_the_job_and_frees_its_money(house):  # type: ignore[no-untyped-def]
+def test_refused_everywhere_ends_the_job_and_frees_its_money(house):
     house.cloud.fail_launch = [InsufficientCapacity("none left"), QuotaExceeded("0 of 0 vCPU")]
     with pytest.raises(NoMatchingOffer, match="0 of 0 vCPU"):
         house.submit(house.estimate(), house.estimate(instance_type="m.other"))
@@ -58,7 +59,7 @@ def test_refused_everywhere_ends_the_job_and_frees_its_money(house):  # type: ig
     house.check()
 
 
-def test_a_lost_reply_keeps_the_money_held_and_tries_no_other_offer(house):  # type: ignore[no-untyped-def]
+def test_a_lost_reply_keeps_the_money_held_and_tries_no_other_offer(house):
     house.cloud.fail_launch = [OutcomeUnknown("the connection was reset")]
     with pytest.raises(OutcomeUnknown):
         house.submit(house.estimate(), house.estimate(instance_type="m.other"))
@@ -69,7 +70,7 @@ def test_a_lost_reply_keeps_the_money_held_and_tries_no_other_offer(house):  # t
     assert len(house.cloud.creates) == 1
 
 
-def test_a_machine_whose_reply_was_lost_is_adopted(house):  # type: ignore[no-untyped-def]
+def test_a_machine_whose_reply_was_lost_is_adopted(house):
     house.cloud.fail_launch, house.cloud.after_making = [OutcomeUnknown("502")], True
     with pytest.raises(OutcomeUnknown):
         house.submit()
@@ -79,7 +80,7 @@ def test_a_machine_whose_reply_was_lost_is_adopted(house):  # type: ignore[no-un
     house.check()
 
 
-def test_an_unknown_launch_is_void_only_once_its_time_has_surely_passed(house):  # type: ignore[no-untyped-def]
+def test_an_unknown_launch_is_void_only_once_its_time_has_surely_passed(house):
     house.cloud.fail_launch = [OutcomeUnknown("timeout")]
     with pytest.raises(OutcomeUnknown):
         house.submit()
@@ -97,7 +98,7 @@ def test_an_unknown_launch_is_void_only_once_its_time_has_surely_passed(house): 
     house.check()
 
 
-def test_a_launcher_that_slept_past_its_lease_does_not_call_any_more(house):  # type: ignore[no-untyped-def]
+def test_a_launcher_that_slept_past_its_lease_does_not_call_any_more(house):
     passing = house.passing
 
     def slept(milestone: Milestone) -> None:
@@ -118,7 +119,7 @@ AFTER_THE_CALL = [Milestone.CREATE_ANSWERED, Milestone.LIVE_WRITTEN, Milestone.L
 
 @pytest.mark.parametrize("milestone", BEFORE_THE_CALL + AFTER_THE_CALL)
 @pytest.mark.parametrize("token_lasts", [True, False])
-def test_a_launcher_that_dies_anywhere_leaves_nothing_stuck(house, milestone, token_lasts):  # type: ignore[no-untyped-def]
+def test_a_launcher_that_dies_anywhere_leaves_nothing_stuck(house, milestone, token_lasts):
     from dataclasses import replace
 
     house.cloud.terms = replace(house.cloud.terms, token_lasts=token_lasts)
@@ -145,7 +146,7 @@ def test_a_launcher_that_dies_anywhere_leaves_nothing_stuck(house, milestone, to
 @pytest.mark.parametrize(
     "milestone", [Milestone.REFUSAL_WRITTEN, Milestone.REFUSAL_COMMITTED, Milestone.UNKNOWN_COMMITTED]
 )
-def test_a_launcher_that_dies_over_a_bad_answer_leaves_nothing_stuck(house, milestone):  # type: ignore[no-untyped-def]
+def test_a_launcher_that_dies_over_a_bad_answer_leaves_nothing_stuck(house, milestone):
 
     house.cloud.fail_launch = [
         OutcomeUnknown("reset") if milestone is Milestone.UNKNOWN_COMMITTED else InsufficientCapacity("none left")
@@ -160,7 +161,7 @@ def test_a_launcher_that_dies_over_a_bad_answer_leaves_nothing_stuck(house, mile
     house.check()
 
 
-def test_another_launcher_cannot_take_over_while_the_first_one_lives(house):  # type: ignore[no-untyped-def]
+def test_another_launcher_cannot_take_over_while_the_first_one_lives(house):
 
     house.die_at = Milestone.CREATE_CALLED
     house.dies(house.submit)

@@ -9,7 +9,7 @@ from tallygate.jobs.milestones import Milestone
 from tallygate.money import Money
 
 
-def finish(house, job, *, after=3600, exit_status=0, reason="finished"):  # type: ignore[no-untyped-def]
+def finish(house, job, *, after=3600, exit_status=0, reason="finished"):
     """The job's machine ends by itself after ``after`` seconds."""
     house.clock.sleep(after)
     if reason is not None:
@@ -17,7 +17,7 @@ def finish(house, job, *, after=3600, exit_status=0, reason="finished"):  # type
     house.cloud.end(house.jobs.attempts(job.id)[-1].machine_id)
 
 
-def test_a_finished_job_is_metered_settled_and_its_money_is_back(house):  # type: ignore[no-untyped-def]
+def test_a_finished_job_is_metered_settled_and_its_money_is_back(house):
     team = house.book.add_budget(name="team", limit=Money.of("10"))
     job = house.submit(budgets=[team], charged_to="team")
     finish(house, job, after=3600)
@@ -40,7 +40,7 @@ def test_a_finished_job_is_metered_settled_and_its_money_is_back(house):  # type
         ("inputs", None, JobState.FAILED),
     ],
 )
-def test_the_agents_word_decides_how_a_job_ended(house, reason, status, state):  # type: ignore[no-untyped-def]
+def test_the_agents_word_decides_how_a_job_ended(house, reason, status, state):
     job = house.submit()
     finish(house, job, after=60, exit_status=status, reason=reason)
     house.reconcile()
@@ -48,7 +48,7 @@ def test_the_agents_word_decides_how_a_job_ended(house, reason, status, state): 
     assert house.only_job().exit_status == status
 
 
-def test_an_interrupted_job_is_launched_again_inside_the_same_hold(house):  # type: ignore[no-untyped-def]
+def test_an_interrupted_job_is_launched_again_inside_the_same_hold(house):
     job = house.submit()
     finish(house, job, after=1800, reason=None)
     house.reconcile()
@@ -68,7 +68,7 @@ def test_an_interrupted_job_is_launched_again_inside_the_same_hold(house):  # ty
     house.check()
 
 
-def test_a_job_interrupted_too_often_fails_and_frees_the_rest(house):  # type: ignore[no-untyped-def]
+def test_a_job_interrupted_too_often_fails_and_frees_the_rest(house):
     job = house.submit()
     for _ in range(3):
         finish(house, job, after=60, reason=None)
@@ -79,7 +79,7 @@ def test_a_job_interrupted_too_often_fails_and_frees_the_rest(house):  # type: i
     house.check()
 
 
-def test_a_running_job_is_metered_and_told_of_every_threshold_once(house):  # type: ignore[no-untyped-def]
+def test_a_running_job_is_metered_and_told_of_every_threshold_once(house):
     job = house.submit()
     seconds = int(job.hold.nanos * 3600 / Money.of("1").nanos)
     house.reconcile(after=seconds * 0.55)
@@ -89,7 +89,7 @@ def test_a_running_job_is_metered_and_told_of_every_threshold_once(house):  # ty
     assert house.only_job().cost_state is CostState.ESTIMATED
 
 
-def test_a_machine_past_its_deadline_is_told_to_end_until_it_has(house):  # type: ignore[no-untyped-def]
+def test_a_machine_past_its_deadline_is_told_to_end_until_it_has(house):
     job = house.submit()
     house.cloud.machines["m-1"].stubborn = True
     house.reconcile(after=job.run_seconds_max + 1)
@@ -100,7 +100,7 @@ def test_a_machine_past_its_deadline_is_told_to_end_until_it_has(house):  # type
     assert not all(hold.closed_at for hold in house.book.holds(job.id))
 
 
-def test_terminated_is_an_observation_and_never_an_intention(house):  # type: ignore[no-untyped-def]
+def test_terminated_is_an_observation_and_never_an_intention(house):
     job = house.submit()
     house.cloud.machines["m-1"].stubborn = True
     house.jobs.request_stop(job.id, reason="no longer needed", at=house.clock.now())
@@ -113,7 +113,7 @@ def test_terminated_is_an_observation_and_never_an_intention(house):  # type: ig
     house.check()
 
 
-def test_stopping_twice_or_after_the_end_changes_nothing(house):  # type: ignore[no-untyped-def]
+def test_stopping_twice_or_after_the_end_changes_nothing(house):
     job = house.submit()
     assert house.jobs.request_stop(job.id, reason="first", at=house.clock.now())
     assert not house.jobs.request_stop(job.id, reason="second", at=house.clock.now())
@@ -123,7 +123,7 @@ def test_stopping_twice_or_after_the_end_changes_nothing(house):  # type: ignore
     assert not house.jobs.request_stop(job.id, reason="third", at=house.clock.now())
 
 
-def test_missing_from_one_listing_is_not_an_end(house):  # type: ignore[no-untyped-def]
+def test_missing_from_one_listing_is_not_an_end(house):
     job = house.submit()
     house.cloud.hidden.add(house.jobs.attempts(job.id)[0].token)
     house.reconcile(after=60)
@@ -134,7 +134,7 @@ def test_missing_from_one_listing_is_not_an_end(house):  # type: ignore[no-untyp
     house.check()
 
 
-def test_gone_twice_in_complete_listings_is_an_end_at_the_last_sight(house):  # type: ignore[no-untyped-def]
+def test_gone_twice_in_complete_listings_is_an_end_at_the_last_sight(house):
     job = house.submit()
     house.cloud.hidden.add(house.jobs.attempts(job.id)[0].token)
     house.reconcile(after=1200)
@@ -165,7 +165,7 @@ def test_a_machine_that_reported_its_end_and_is_gone_need_not_be_waited_for(hous
     house.check()
 
 
-def test_nothing_is_concluded_from_an_incomplete_listing(house):  # type: ignore[no-untyped-def]
+def test_nothing_is_concluded_from_an_incomplete_listing(house):
     job = house.submit()
     house.cloud.partial = True
     for _ in range(5):
@@ -174,7 +174,7 @@ def test_nothing_is_concluded_from_an_incomplete_listing(house):  # type: ignore
     assert house.only_job().state is JobState.RUNNING
 
 
-def test_an_orphan_is_marked_first_and_ended_later(house):  # type: ignore[no-untyped-def]
+def test_an_orphan_is_marked_first_and_ended_later(house):
     job = house.submit()
     order = house.cloud.machines["m-1"].order
     finish(house, job)
@@ -186,7 +186,7 @@ def test_an_orphan_is_marked_first_and_ended_later(house):  # type: ignore[no-un
     assert house.cloud.terminated == ["m-2"]
 
 
-def test_a_machine_of_another_installation_is_never_touched(house):  # type: ignore[no-untyped-def]
+def test_a_machine_of_another_installation_is_never_touched(house):
     from dataclasses import replace
 
     job = house.submit()
@@ -199,7 +199,7 @@ def test_a_machine_of_another_installation_is_never_touched(house):  # type: ign
     assert house.cloud.terminated == []
 
 
-def test_a_machine_with_our_tags_and_an_unknown_token_is_reported_not_ended(house):  # type: ignore[no-untyped-def]
+def test_a_machine_with_our_tags_and_an_unknown_token_is_reported_not_ended(house):
     from dataclasses import replace
 
     job = house.submit()
@@ -211,7 +211,7 @@ def test_a_machine_with_our_tags_and_an_unknown_token_is_reported_not_ended(hous
     assert house.cloud.terminated == []
 
 
-def test_too_many_orphans_at_once_look_like_our_own_mistake(house):  # type: ignore[no-untyped-def]
+def test_too_many_orphans_at_once_look_like_our_own_mistake(house):
     job = house.submit()
     order = house.cloud.machines["m-1"].order
     finish(house, job)
@@ -224,7 +224,7 @@ def test_too_many_orphans_at_once_look_like_our_own_mistake(house):  # type: ign
     assert sum("too many" in line for line in lines) == 7
 
 
-def test_a_second_machine_of_the_same_attempt_is_ended(house):  # type: ignore[no-untyped-def]
+def test_a_second_machine_of_the_same_attempt_is_ended(house):
     house.submit()
     house.cloud.make(house.cloud.machines["m-1"].order)
     house.reconcile()
@@ -237,7 +237,7 @@ def test_a_second_machine_of_the_same_attempt_is_ended(house):  # type: ignore[n
     [Milestone.END_OBSERVED, Milestone.END_WRITTEN, Milestone.SETTLEMENT_WRITTEN, Milestone.END_COMMITTED],
 )
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_a_watcher_that_dies_over_an_end_is_repeated_with_the_same_outcome(house, milestone, interrupted):  # type: ignore[no-untyped-def]
+def test_a_watcher_that_dies_over_an_end_is_repeated_with_the_same_outcome(house, milestone, interrupted):
     job = house.submit()
     finish(house, job, after=1800, reason=None if interrupted else "finished")
     house.die_at = milestone
@@ -255,7 +255,7 @@ def test_a_watcher_that_dies_over_an_end_is_repeated_with_the_same_outcome(house
 
 
 @pytest.mark.parametrize("milestone", [Milestone.TERMINATE_CALLED, Milestone.TERMINATE_ANSWERED])
-def test_a_watcher_that_dies_over_a_stop_repeats_it(house, milestone):  # type: ignore[no-untyped-def]
+def test_a_watcher_that_dies_over_a_stop_repeats_it(house, milestone):
     job = house.submit()
     house.jobs.request_stop(job.id, reason="enough", at=house.clock.now())
     house.die_at = milestone
