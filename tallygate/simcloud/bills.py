@@ -22,9 +22,9 @@ from .chance import Stream
 from .deliveries import Fate, Habits, Line, Shown, cut, fate_of, shown
 from .dialects import DIALECTS
 from .native import native_row
-from .timeline import HOUR, instant
+from .timeline import HOUR, instant, microseconds
 from .truth import Meter
-from .words import WORDS, words_of
+from .words import WORDS, BillWords, words_of
 from .world import World
 
 ROWS_PER_CALL = 1000
@@ -59,6 +59,8 @@ class SimBill:
         self._habits = habits or Habits()
         self._cut: dict[Meter, tuple[tuple[Line, Fate], ...]] = {}
         self._rates: dict[date, Decimal] = {}
+        self._texts: dict[Meter, tuple[BillWords, dict[str, str]]] = {}
+        self._months: dict[date, Period] = {}
         self._name = name or f"sim-{dialect}"
         self._calls = 0
 
@@ -98,7 +100,8 @@ class SimBill:
     # --- asking
 
     def charges(self, period: Period) -> Iterator[Charge]:
-        return iter([self._charge(row, charged) for row, charged in self._ask(period)])
+        rows = self._ask(period)  # asked now, and not when the first row is taken
+        return (self._charge(row, charged) for row, charged in rows)
 
     def native(self, period: Period) -> list[dict[str, object]]:
         """The lines of ``period`` in the cloud's own columns: CUR 2.0, detailed usage export, or cost details."""
@@ -116,11 +119,13 @@ class SimBill:
             raise Unavailable(f"The bill of {self._name} cannot be had now")
         if self._world.faults.expired_credentials.is_on():
             raise CredentialsMissing(f"{self._name}: the credentials have expired")
+        since, until = microseconds(period.start), microseconds(period.end)
         rows = [
             (row, charged)
             for meter in self._meters()
             for line, fate in self._lines(meter)
-            if (charged := Period(instant(line.start), instant(line.end))).start in period
+            if since <= line.start < until and self._world.now >= fate.first_at
+            for charged in [Period(instant(line.start), instant(line.end))]
             for row in shown(line, fate, self._world.now)
         ]
         self._calls += max(0, len(rows) - 1) // ROWS_PER_CALL
@@ -162,11 +167,12 @@ class SimBill:
     # --- one row
 
     def _charge(self, row: Shown, charged: Period) -> Charge:
-        meter, words = row.line.meter, words_of(row.line.meter)
+        meter = row.line.meter
+        words, tags = self._texts_of(meter)
         cost, listed = Money(row.nanos, self._currency), Money(row.list_nanos, self._currency)
         quantity = Decimal((row.line.end - row.line.start) * row.part) / (HOUR * row.parts)
         hours = None if row.correction else quantity.quantize(_NANO)
-        month = Period.month(charged.start)
+        month = self._month(charged.start)
         closed = self._world.instant() >= month.end + INVOICED_AFTER
         list_price = Decimal(meter.list_rate).scaleb(-9) * self.rate(_day(charged.start))
         return Charge(
@@ -202,10 +208,23 @@ class SimBill:
             effective_cost=cost,
             billed_cost=cost,
             invoice_id=f"{self._dialect.name}-{month.start:%Y%m}" if closed else None,
-            tags={f"{WORDS[self._dialect.name].tag_prefix}{key}": value for key, value in meter.tags.items()}
-            if row.tagged
-            else {},
+            tags=tags if row.tagged else {},
         )
+
+    def _texts_of(self, meter: Meter) -> tuple[BillWords, dict[str, str]]:
+        found = self._texts.get(meter)
+        if found is None:
+            prefix = WORDS[self._dialect.name].tag_prefix
+            tags = {f"{prefix}{key}": value for key, value in meter.tags.items()}
+            found = self._texts[meter] = words_of(meter), tags
+        return found
+
+    def _month(self, moment: datetime) -> Period:
+        day = _day(moment)
+        found = self._months.get(day)
+        if found is None:
+            found = self._months[day] = Period.month(moment)
+        return found
 
 
 def _day(moment: datetime) -> date:

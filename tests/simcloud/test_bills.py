@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_lines_of_any_length_add_up_to_what_the_meter_reads(lived: Any) -> None:
             assert sum(line.nanos for line in lines) == meter.nanos_to(upto)
             assert lines[0].start == meter.start
             assert lines[-1].end == upto
-            assert all(before.end == after.start for before, after in zip(lines, lines[1:], strict=False))
+            assert all(before.end == after.start for before, after in pairwise(lines))
 
 
 def test_another_currency_is_the_truth_at_each_days_rate(lived: Any, dialect: str) -> None:
@@ -349,15 +350,13 @@ def _cost(row: dict[str, Any], dialect: str) -> Decimal:
 
 
 def _job(row: dict[str, Any], dialect: str) -> str | None:
-    tags: dict[str, str]
     if dialect == "aws":
-        tags = row["resource_tags"]
-        return tags.get("user_tallygate_job")
+        found: dict[str, str] = row["resource_tags"]
+        return found.get("user_tallygate_job")
     if dialect == "gcp":
-        tags = {label["key"]: label["value"] for label in row["labels"]}
-    else:
-        tags = json.loads("{" + row["Tags"] + "}")
-    return tags.get("tallygate-job")
+        return next((label["value"] for label in row["labels"] if label["key"] == "tallygate-job"), None)
+    of_azure: dict[str, str] = json.loads("{" + row["Tags"] + "}")
+    return of_azure.get("tallygate-job")
 
 
 def test_native_columns_have_the_quirks_that_their_clouds_document(make_scene: Callable[..., Any]) -> None:
