@@ -413,6 +413,7 @@ class App:
             book=self.book,
             transaction=self.database.transaction,
             clock=self.clock,
+            process=self.process,
         )
 
     def _running_attempt(self, job: Job) -> Attempt:

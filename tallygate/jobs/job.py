@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..errors import TransitionRefused
+from ..ids import ProcessIdentity
 from ..money import Money
 from ..pricing.offers import Offer
 
@@ -236,6 +237,17 @@ class JobStore(Protocol):
         ...
 
     def swept(self, provider: str, machine_id: str, *, at: datetime) -> None: ...
+
+
+def may_be_taken(attempt: Attempt, process: ProcessIdentity, now: datetime) -> bool:
+    """Whether ``process`` may act on the attempt: its lease is free, its own, run out, or its holder is certainly gone."""
+    owner = attempt.lease_owner
+    return (
+        owner is None
+        or owner == process.name
+        or (attempt.lease_until is not None and attempt.lease_until <= now)
+        or process.is_gone(owner)
+    )
 
 
 def check_move(attempt: Attempt, to: AttemptState) -> None:

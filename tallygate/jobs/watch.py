@@ -29,7 +29,7 @@ from ..pricing.estimate import Estimate
 from ..providers.base import Launch, Listing, MachineState, Provider, SupportsCheckpointRequest
 from ..times import Clock, instant
 from .agent import Report
-from .job import Attempt, AttemptState, CostState, Job, JobState, JobStore
+from .job import Attempt, AttemptState, CostState, Job, JobState, JobStore, may_be_taken
 from .launch import LEASE_SECONDS, Launcher
 from .milestones import Milestone, Passing, pass_by
 from .thresholds import DEFAULT, Action, Threshold, admits_another_attempt, due
@@ -404,14 +404,7 @@ class Watcher:
 
     def _lease(self, attempt: Attempt) -> Attempt | None:
         now = self._clock.now()
-        owner = attempt.lease_owner
-        free = (
-            owner is None
-            or owner == self._process.name
-            or (attempt.lease_until is not None and attempt.lease_until <= now)
-            or self._process.is_gone(owner)
-        )
-        if not free:
+        if not may_be_taken(attempt, self._process, now):
             return None
         until = now + timedelta(seconds=LEASE_SECONDS)
         return self._store.lease(attempt, owner=self._process.name, until=until, now=now)

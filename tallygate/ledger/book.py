@@ -228,6 +228,12 @@ class Book:
         until = None if expires_at is None else instant(expires_at)
         return self._act(partial(self._extend, job_id, amount, key, until, raise_job_limit))
 
+    def extension(self, *, job_id: str, key: str) -> Money | None:
+        """What was held more for the job under ``key``; None when ``extend`` was never called with it."""
+        holds = self.holds(job_id)
+        entry = self._journal.entry(holds[0].account_id, f"{job_id}:{EntryKind.EXTEND}:{key}") if holds else None
+        return None if entry is None else entry.amount
+
     def trim(self, *, job_id: str, keep: Money, reason: str = "") -> list[Hold]:
         """Give back what each hold of the job keeps above ``keep``. Keeping at least what remains changes nothing."""
         return self._change(job_id, lambda hold: trim(hold, keep), reason)

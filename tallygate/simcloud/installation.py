@@ -202,6 +202,7 @@ class Desk:
             book=self.book,
             transaction=self._session.transaction,
             clock=self._process,
+            process=self._process,
         )
 
     # --- what goes on by itself

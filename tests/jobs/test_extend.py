@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -35,6 +36,7 @@ def extending(house):
             book=house.book,
             transaction=house.database.transaction,
             clock=house.clock,
+            process=house.process,
         )
 
     act.told = told
@@ -84,3 +86,27 @@ def test_a_provider_that_cannot_extend_is_not_asked_for_money(house, extending):
     with pytest.raises(TransitionRefused):
         extending("1")
     assert house.only_job().hold == job.hold
+
+
+def test_whoever_read_the_attempt_before_cannot_take_the_extension_back(house, extending):
+    """A watcher that writes what it metered writes the end too; it must not write back the one it read."""
+    job = house.submit()
+    (read_before,) = house.jobs.attempts(job.id)
+    extended = extending("1")
+    assert not house.jobs.save_attempt(replace(read_before, metered_seconds=60), was=read_before)
+    (attempt,) = house.jobs.attempts(job.id)
+    assert attempt.run_seconds_max == extended.run_seconds_max
+    house.check()
+
+
+def test_nobody_extends_while_another_process_acts_on_the_attempt(house, extending):
+    job = house.submit()
+    (attempt,) = house.jobs.attempts(job.id)
+    now = house.clock.now()
+    assert house.jobs.lease(attempt, owner="host:boot:9:9", until=now + timedelta(seconds=120), now=now)
+    with pytest.raises(TransitionRefused):
+        extending("1")
+    assert house.only_job().hold == job.hold
+    house.clock.sleep(121)
+    assert extending("1").hold == job.hold + Money.of("1")
+    house.check()
