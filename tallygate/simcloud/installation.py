@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..billing.collect import Collector
 from ..billing.snapshots import Snapshots
-from ..errors import Conflict, TransitionRefused, UsageError
+from ..errors import Conflict, CredentialsMissing, TransitionRefused, Unavailable, UsageError
 from ..ids import new_id
 from ..jobs import agent, extend
 from ..jobs.job import Attempt, Job, JobSpec
@@ -250,7 +250,16 @@ class Desk:
 
     def _offers(self, request: ResourceRequest) -> tuple[list[Offer], list[str]]:
         names = PROVIDERS if request.provider is None else (request.provider,)
-        return [offer for name in names for offer in self.provider(name).offers(request)], []
+        offers: list[Offer] = []
+        problems: list[str] = []
+        for name in names:
+            try:
+                offers += self.provider(name).offers(request)
+            except (Unavailable, CredentialsMissing) as error:
+                if request.provider is not None:
+                    raise
+                problems.append(error.message)
+        return offers, problems
 
 
 def submission(ask: Ask, *, metadata: Mapping[str, str] | None = None) -> Submission:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import CommitUnknown, StoreError
+from ..errors import CredentialsMissing, StoreError, Unavailable
 from ..ids import new_install_id
 from ..ledger.book import Book
 from ..store.database import Database
@@ -140,7 +140,7 @@ class Simulation:
         self._chance = chance
         self._ended_seen = 0
         self._works: dict[str, Work] = {str(ask.number): ask.work for ask in self.workload.asks}
-        self._interval = chance.pick((20, 30, 60, 120, 300))
+        self._interval = chance.pick((60, 120, 300, 600, 900))
         self._watchers = 1 + chance.chance(400_000)
         self._restarting = True
         self.world.fleet.work_of = self._work_of
@@ -398,4 +398,4 @@ def _comes_back(process: Process) -> bool:
     """Whether somebody starts it again: what serves always, what a user asked for when it was no refusal."""
     if not process.role.startswith("user"):
         return process.role != "admin"
-    return process.state is State.DIED or isinstance(process.error, (StoreError, CommitUnknown))
+    return process.state is State.DIED or isinstance(process.error, (StoreError, Unavailable, CredentialsMissing))
