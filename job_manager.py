@@ -8,7 +8,7 @@ is not so, logs why, and raises a ``TallygateError`` when the store cannot be us
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +178,30 @@ class JobManager:
             return False
         return True
 
+    def update_actual_cost(
+        self, job_id: str, cost: Decimal | int | str | float, breakdown: Iterable[Mapping[str, Any]] | None = None
+    ) -> bool:
+        """Put on record what a job has cost, where nobody reads its provider's bill. Once more replaces it.
+
+        ``breakdown``: the parts, each with an ``amount`` and a ``usage_type``; what they lack of ``cost`` is one more part.
+        False, with the reason in the log, for an unknown job, an amount that is none, or a bill that is read here.
+        """
+        try:
+            with self._open() as app:
+                currency = app.jobs.get(job_id).estimated_cost.currency
+                total = _money(cost, currency)
+                lines = [_line(part, currency) for part in breakdown or ()]
+                rest = total - sum((amount for _, amount in lines), Money.zero(currency))
+                if rest.nanos or not lines:
+                    lines.append(("other" if lines else "stated cost", rest))
+                found = app.state_cost(job_id, lines)
+        except (UnknownJob, UsageError) as error:
+            _log(f"The cost of job {job_id!r} stays as it is: {error.message}")
+            return False
+        if found.billed_cost != total:
+            _log(f"The stated cost of job {job_id!r} does not count: look with cloud_cost_report.py job {job_id}")
+        return found.billed_cost == total
+
     def cleanup_completed_jobs(self, days_old: int = 30) -> int:
         """Take finished jobs that ended more than ``days_old`` days ago out of the lists; how many. Costs stay."""
         with self._open() as app:
@@ -280,6 +304,13 @@ def _job(job_id: str, given: Mapping[str, Any], *, now: Any) -> Job:
         metadata=_plain(json.loads(metadata) if isinstance(metadata, str) else metadata),
         submitted_at=now,
     )
+
+
+def _line(part: Mapping[str, Any], currency: str) -> tuple[str, Money]:
+    """One part of a breakdown: what it is for, and how much."""
+    amount = part.get("amount", part.get("cost"))
+    what = str(part.get("usage_type") or part.get("cost_type") or part.get("service") or "stated cost")
+    return what[:200], _money(amount, currency)
 
 
 def _decimal(value: object) -> Decimal:

@@ -266,6 +266,7 @@ CREATE TABLE charge_days (
 CREATE TABLE cost_tracking (
     id                    INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id                TEXT NOT NULL,
+    source                TEXT NOT NULL,
     provider              TEXT NOT NULL,
     cost_type             TEXT NOT NULL,
     amount_nanos          INTEGER NOT NULL CHECK (amount_nanos BETWEEN -100000000000000000 AND 100000000000000000),
@@ -278,18 +279,19 @@ CREATE TABLE cost_tracking (
     retrieved_at          TEXT NOT NULL,
     raw_data              TEXT CHECK (raw_data GLOB '[[{]*'),
     version_id            TEXT NOT NULL REFERENCES charge_versions (version_id),
-    UNIQUE (job_id, provider, cost_type, billing_period_start),
+    UNIQUE (job_id, source, cost_type, billing_period_start),
     FOREIGN KEY (job_id) REFERENCES jobs (job_id) ON DELETE CASCADE
 ) STRICT;
 
 CREATE INDEX cost_tracking_retrieved ON cost_tracking (retrieved_at);
 
-CREATE INDEX cost_tracking_period ON cost_tracking (provider, billing_period_start);
+CREATE INDEX cost_tracking_version ON cost_tracking (version_id);
 
 CREATE TABLE job_daily_costs (
     job_id               TEXT NOT NULL REFERENCES jobs (job_id),
     usage_date           TEXT NOT NULL CHECK (length(usage_date) = 10),
     source               TEXT NOT NULL,
+    provider             TEXT NOT NULL,
     currency             TEXT NOT NULL CHECK (length(currency) = 3),
     billing_period_start TEXT NOT NULL,
     billed_nanos         INTEGER NOT NULL,
@@ -297,7 +299,7 @@ CREATE TABLE job_daily_costs (
     PRIMARY KEY (job_id, usage_date, source, currency, billing_period_start)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX job_daily_costs_date ON job_daily_costs (usage_date, source, currency, job_id, billed_nanos);
+CREATE INDEX job_daily_costs_date ON job_daily_costs (usage_date, provider, currency, job_id, billed_nanos);
 
 CREATE INDEX job_daily_costs_version ON job_daily_costs (version_id);
 
@@ -377,4 +379,4 @@ INSERT INTO schema_migrations VALUES (2, 'jobs',
     '77f3a3c07f67971b889070b370219668cb55cd7686f02a28eda6bb924a3b0fff', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
-    'ba1b2d1db3ea22751e281aff1f427f5ed54a8fec1204027c62429004c8ef263d', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+    '90fb657461291ca30f8275f33eab49800bf9cfed0404a360e263feb13769bce0', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

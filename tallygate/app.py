@@ -22,7 +22,8 @@ from .times import Clock, SystemClock
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from .billing.collect import CollectReport
+    from .billing.collect import Collector, CollectReport
+    from .billing.snapshots import Snapshots
     from .billing.source import BillingSource
     from .jobs.job import Attempt, Job
     from .jobs.launch import Launcher
@@ -486,18 +487,49 @@ class App:
 
         ``force`` asks again for jobs whose cost is final. What goes wrong with a bill is in the report.
         """
-        from .billing.collect import Collector
+        return self._collector.retrieve(job_ids=job_ids, jobs_max=max_jobs, days_back=days_back, again=force)
+
+    def state_cost(self, job_id: str, lines: Sequence[tuple[str, Money]]) -> Job:
+        """Put on record what a job has cost, line by line, where nobody reads its provider's bill. The job as it is then.
+
+        Stating it again replaces what was stated before. Raises ``UnknownJob``, and ``UsageError`` when the provider's own bill
+        is read here.
+        """
+        from .billing import stated
+        from .billing.collect import Delivery
+        from .billing.versions import current
+
+        job = self.jobs.get(job_id)
+        if job.offer.provider in self._billing_sources():
+            raise UsageError(f"The bill of {job.offer.provider} is read here, so its costs cannot be stated by hand")
+        period, now = stated.bill_period(job), self.clock.now()
+        counting = current(self.charges.versions(stated.SOURCE, period))
+        known = [] if counting is None else list(self._snapshots.read(counting))
+        charges = stated.restated(known, job, lines, now=now)
+        self._collector.deliver(
+            Delivery(source=stated.SOURCE, period=period, charges=charges, issued_at=now, complete_through=now),
+            accept=True,
+        )
+        return self.jobs.get(job_id)
+
+    @cached_property
+    def _snapshots(self) -> Snapshots:
         from .billing.snapshots import Snapshots
 
-        collector = Collector(
+        return Snapshots(self.state_directory / "charges", self.entropy)
+
+    @cached_property
+    def _collector(self) -> Collector:
+        from .billing.collect import Collector
+
+        return Collector(
             store=self.charges,
             sources=self._billing_sources(),
-            snapshots=Snapshots(self.state_directory / "charges", self.entropy),
+            snapshots=self._snapshots,
             book=self.book,
             clock=self.clock,
             entropy=self.entropy,
         )
-        return collector.retrieve(job_ids=job_ids, jobs_max=max_jobs, days_back=days_back, again=force)
 
     def _billing_sources(self) -> dict[str, BillingSource]:
         """Where the bills of the providers are read that have one in this version."""

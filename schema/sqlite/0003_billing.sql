@@ -36,6 +36,7 @@ CREATE TABLE charge_days (
 CREATE TABLE cost_tracking (
     id                    INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id                TEXT NOT NULL,
+    source                TEXT NOT NULL,
     provider              TEXT NOT NULL,
     cost_type             TEXT NOT NULL,
     amount_nanos          INTEGER NOT NULL CHECK (amount_nanos BETWEEN -100000000000000000 AND 100000000000000000),
@@ -48,24 +49,25 @@ CREATE TABLE cost_tracking (
     retrieved_at          TEXT NOT NULL,
     raw_data              TEXT CHECK (raw_data GLOB '[[{]*'),
     version_id            TEXT NOT NULL REFERENCES charge_versions (version_id),
-    UNIQUE (job_id, provider, cost_type, billing_period_start),
+    UNIQUE (job_id, source, cost_type, billing_period_start),
     FOREIGN KEY (job_id) REFERENCES jobs (job_id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX cost_tracking_retrieved ON cost_tracking (retrieved_at);
-CREATE INDEX cost_tracking_period ON cost_tracking (provider, billing_period_start);
+CREATE INDEX cost_tracking_version ON cost_tracking (version_id);
 
 -- What each job cost on each UTC day, by when it was used: the rows behind the trends.
 CREATE TABLE job_daily_costs (
     job_id               TEXT NOT NULL REFERENCES jobs (job_id),
     usage_date           TEXT NOT NULL CHECK (length(usage_date) = 10),
     source               TEXT NOT NULL,
+    provider             TEXT NOT NULL,
     currency             TEXT NOT NULL CHECK (length(currency) = 3),
     billing_period_start TEXT NOT NULL,
     billed_nanos         INTEGER NOT NULL,
     version_id           TEXT NOT NULL REFERENCES charge_versions (version_id),
     PRIMARY KEY (job_id, usage_date, source, currency, billing_period_start)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX job_daily_costs_date ON job_daily_costs (usage_date, source, currency, job_id, billed_nanos);
+CREATE INDEX job_daily_costs_date ON job_daily_costs (usage_date, provider, currency, job_id, billed_nanos);
 CREATE INDEX job_daily_costs_version ON job_daily_costs (version_id);
 
 -- Charges without a job, put together by day, service, resource and reason; line is the first of line_count lines.

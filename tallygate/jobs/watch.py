@@ -429,8 +429,8 @@ def _outcome(
         return JobState.FAILED, f"the command exited with {exit_status}"
     if job.stop_requested_at is not None:
         return JobState.TERMINATED, job.stop_reason or "asked to end"
-    ended_at = launch.ended_at
-    if (said is not None and said.reason == "deadline") or (ended_at is not None and ended_at >= attempt.not_after):
+    reason = launch.end_reason if said is None else said.reason
+    if reason == "deadline" or (launch.ended_at is not None and launch.ended_at >= attempt.not_after):
         return JobState.TERMINATED, "its deadline was reached"
     if attempt.state is AttemptState.TERMINATING:
         return JobState.TERMINATED, "its hold was used up"

@@ -59,8 +59,8 @@ class Launch:
     """A machine as a provider describes it.
 
     ``id`` is the provider's own resource id: what its bill will name. ``ended_at`` is set once the end was observed
-    and ``end_source`` says by what (``meter``, ``provider``, ``last_seen``). ``exit_status`` is the command's, when
-    the machine reported one.
+    and ``end_source`` says by what (``meter``, ``provider``, ``last_seen``); an ``end_reason`` of ``deadline`` is
+    the machine's own end. ``exit_status`` is the command's, when the machine reported one.
     """
 
     id: str

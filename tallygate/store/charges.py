@@ -12,6 +12,7 @@ from typing import TypeVar
 from ..billing.attribute import GRACE, Life, Tally
 from ..billing.charge_store import JobBilling
 from ..billing.settle import AttemptFacts, CostRow, JobBill, JobFacts
+from ..billing.stated import SOURCE as STATED
 from ..billing.versions import DayTotal, Version, VersionState
 from ..errors import StoreDamaged, UnknownJob
 from ..jobs.job import AttemptState, CostState, JobState
@@ -146,6 +147,7 @@ class ChargeRepository:
                 "charges.add_cost",
                 **fixed,
                 job_id=job_id,
+                provider=self._provider(version.source, job_id),
                 cost_type=cost_type,
                 amount_nanos=billed,
                 effective_nanos=effective,
@@ -160,6 +162,7 @@ class ChargeRepository:
                 "charges.add_daily",
                 **fixed,
                 job_id=job_id,
+                provider=self._provider(version.source, job_id),
                 usage_date=usage_date,
                 currency=currency,
                 billed_nanos=nanos,
@@ -172,6 +175,13 @@ class ChargeRepository:
             in_usd = values["cost_nanos"] if values["currency"] == "USD" else None
             self._database.run("charges.add_account", **fixed, **values, cost_usd_nanos=in_usd, at=at)
         return {key[0] for key in _changed(known_costs, costs)} | {key[0] for key in _changed(known_days, days)}
+
+    def _provider(self, source: str, job_id: str) -> str:
+        """Whose machine it was that ``source`` billed: a source is a provider's, except the one that people state."""
+        if source != STATED:
+            return source
+        row = self._database.one("charges.job_provider", job_id=job_id)
+        return source if row is None else str(row["provider"])
 
     def _known(self, version: Version) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], list[_Rows], set[str]]:
         """What the period's costs are as they stand, and the ids of the versions they come from."""
@@ -363,7 +373,7 @@ def _attempt(row: Row) -> AttemptFacts:
 def _cost_row(row: Row) -> CostRow:
     raw = json.loads(str(row["raw_data"]))
     return CostRow(
-        source=str(row["provider"]),
+        source=str(row["source"]),
         period_start=_instant(row, "billing_period_start"),
         billed=_money(row, "amount_nanos"),
         resources=tuple(raw["resources"]),

@@ -203,18 +203,26 @@ def _altered(migration: tuple[object, object]) -> StoreDamaged:
 
 
 def _applied(database: Database) -> Sequence[Row]:
+    found = _recorded(database)
+    if found is None and _tables(database):
+        # The tables may have come from another process in between, so the record is looked for once more.
+        found = _recorded(database)
+        if found is None:
+            raise StoreDamaged(
+                f"The database belongs to another program: it has tables such as {', '.join(_tables(database)[:3])}",
+                cure="Name another database file or server; nothing was changed",
+            )
+    return found or ()
+
+
+def _recorded(database: Database) -> Sequence[Row] | None:
+    """The migrations on record, or None when there is no such record."""
     try:
         return database.all("schema.applied")
     except StoreError as error:
         if type(error) is not StoreError:
             raise
-        tables = _tables(database)
-        if tables:
-            raise StoreDamaged(
-                f"The database belongs to another program: it has tables such as {', '.join(tables[:3])}",
-                cure="Name another database file or server; nothing was changed",
-            ) from error
-        return ()
+        return None
 
 
 def _tables(database: Database) -> list[str]:

@@ -153,13 +153,13 @@ class PostgresqlDatabase:
 
     def _execute(self, query: str, values: dict[str, object]) -> psycopg.Cursor[dict[str, object]]:
         self._same_process()
-        bound = plain(values)
-        alive = not self._connection.closed
+        bound, statement = plain(values), _statement(query)
+        # Outside a transaction a statement that writes is its own commit, and the answer to it can be lost.
+        commits = not (self._inside or self._connection.closed or statement.startswith(b"SELECT"))
         try:
-            return self._cursor.execute(_statement(query), bound)
+            return self._cursor.execute(statement, bound)
         except (psycopg.Error, UnicodeError) as error:
-            if alive and self._connection.broken and not self._inside:
-                # Outside a transaction the statement is its own commit, and the answer to it is lost.
+            if commits and self._connection.broken:
                 raise CommitUnknown(f"The connection was lost while committing ({_sentence(error)})") from error
             raise _translated(error) from error
 

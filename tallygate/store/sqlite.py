@@ -282,7 +282,7 @@ def _find(path: str, *, create: bool) -> None:
             raise StoreReadOnly(f"The database {path} cannot be created: {error.strerror}") from error
     if create:
         for place in (path, os.path.dirname(os.path.realpath(path))):  # SQLite's journal lies beside the file
-            if not os.access(place, os.W_OK, effective_ids=True):
+            if not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                 raise StoreReadOnly(f"The database {path} cannot be written: {place} is read-only for this user")
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RUN = "cloud_run.py"
 LISTED = {"provider": "AWS", "instance": "r5.4xlarge", "region": "us-east-1", "price_hr": 0.8, "vcpu": 16, "ram_gb": 128,
@@ -193,3 +199,37 @@ def test_logs_fetch_and_terminate_go_by_name(cli: Any, job_dir: Path, here: Path
     assert cli("job_manager.py", "watch", "--until-idle", "--interval", "1").code == 0
     job = json.loads(cli("job_manager.py", "show", "long", "--json").out)
     assert (job["status"], job["reason"]) == ("terminated", "enough")
+
+
+def test_control_c_while_waiting_leaves_the_job_running_and_says_how_to_look(job_dir: Path, here: Path) -> None:
+    """The whole process group gets the signal, as from a keyboard; the machine is in none of ours and goes on."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(here), "PYTHONUNBUFFERED": "1"}
+
+    def door(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(ROOT / name), *arguments]
+
+    process = subprocess.Popen(
+        door("cloud_run.py", "my_job", "--command", "echo begun; sleep 600", "--wait"),
+        cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    try:
+        assert process.returncode == 130
+        assert b"goes on" in err
+        assert b"job_manager.py show" in err
+        assert b"Traceback" not in err
+        shown = subprocess.run(
+            door("job_manager.py", "show", "my-job", "--json"),
+            cwd=here,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(shown.stdout)["status"] == "running"
+    finally:
+        subprocess.run(door("job_manager.py", "terminate", "my-job", "--yes"), cwd=here, env=environment, check=True)
+        watch = door("job_manager.py", "watch", "--until-idle", "--interval", "1")
+        subprocess.run(watch, cwd=here, env=environment, check=True)

@@ -196,3 +196,75 @@ def test_the_environment_names_the_database(
     monkeypatch.setenv("CLOUD_SCHEDULER_DB", "elsewhere.db")
     assert job_manager.JobManager().db_path == "elsewhere.db"
     assert job_manager.JobManager("mine.db").db_path == "mine.db"
+
+
+# --- costs
+
+
+@pytest.fixture
+def finished(manager: Any, job_id: str) -> str:
+    manager.update_job_status(job_id, "running", {"started_at": "2026-03-01T12:00:00Z"})
+    manager.update_job_status(job_id, "completed", {"completed_at": "2026-03-01T14:00:00Z"})
+    return job_id
+
+
+def test_a_stated_cost_is_exact_and_stating_it_again_replaces_it(manager: Any, finished: str) -> None:
+    assert manager.update_actual_cost(finished, "1.234567891") is True
+    assert manager.get_job(finished)["actual_cost"] == Decimal("1.234567891")
+    for _ in range(2):
+        assert manager.update_actual_cost(
+            finished, 7.5, [{"usage_type": "spot", "amount": 7}, {"usage_type": "disk", "amount": 0.5}]
+        )
+    assert manager.get_job(finished)["actual_cost"] == Decimal("7.5")
+    summary = manager.get_cost_summary(finished)
+    assert sum(line["amount"] for line in summary["cost_breakdown"]) == Decimal("7.5")
+    assert (summary["within_budget"], summary["over_budget_amount"]) == (False, Decimal("2.5"))
+    assert summary["budget_usage_percent"] == Decimal("150.0")
+
+
+def test_stated_costs_of_two_jobs_stand_beside_each_other(manager: Any, finished: str) -> None:
+    manager.create_job("job-2", {**CONFIG, "estimated_cost": 1}, LAUNCH)
+    manager.update_job_status("job-2", "failed", {"completed_at": "2026-03-01T14:00:00Z"})
+    assert manager.update_actual_cost(finished, 1) is True
+    assert manager.update_actual_cost("job-2", 2) is True
+    assert manager.get_job(finished)["actual_cost"] == 1
+    assert manager.get_job("job-2")["actual_cost"] == 2
+
+
+def test_a_real_cost_of_zero_is_a_cost(manager: Any, finished: str) -> None:
+    assert manager.update_actual_cost(finished, 0) is True
+    assert manager.get_job(finished)["actual_cost"] == 0
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), "1e9", "", None, True])
+def test_what_is_no_amount_changes_nothing(manager: Any, finished: str, cost: Any) -> None:
+    assert manager.update_actual_cost(finished, cost) is False
+    assert manager.get_job(finished)["actual_cost"] is None
+
+
+def test_an_unknown_job_has_no_cost(manager: Any) -> None:
+    assert manager.update_actual_cost("no-such-job", 1) is False
+    assert manager.get_cost_summary("no-such-job") is None
+
+
+def test_a_summary_says_what_is_not_known(manager: Any, job_id: str) -> None:
+    summary = manager.get_cost_summary(job_id)
+    documented = {
+        "job_id", "provider", "instance_type", "status", "estimated_cost", "actual_cost", "current_runtime_cost",
+        "budget_limit", "cost_retrieved_at", "cost_breakdown", "within_budget", "budget_usage_percent",
+        "over_budget_amount",
+    }  # fmt: skip
+    assert set(summary) >= documented
+    assert (summary["actual_cost"], summary["within_budget"], summary["cost_breakdown"]) == (None, None, [])
+
+
+def test_jobs_over_their_budget_are_listed_the_furthest_over_first(manager: Any, finished: str) -> None:
+    assert manager.get_jobs_over_budget() == []
+    for name, cost in (("job-2", 9), ("job-3", 1)):
+        manager.create_job(name, CONFIG, LAUNCH)
+        manager.update_job_status(name, "completed", {"completed_at": "2026-03-01T14:00:00Z"})
+        manager.update_actual_cost(name, cost)
+    manager.update_actual_cost(finished, 6)
+    over = manager.get_jobs_over_budget()
+    assert [(job["job_id"], job["over_budget_amount"]) for job in over] == [("job-2", 4), (finished, 1)]
+    assert over[0]["budget_usage_percent"] == Decimal("180.0")

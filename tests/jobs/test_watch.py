@@ -48,6 +48,16 @@ def test_the_agents_word_decides_how_a_job_ended(house, reason, status, state):
     assert house.only_job().exit_status == status
 
 
+def test_a_machine_that_says_it_was_its_deadline_is_believed_without_a_report(house):
+    """Its clock and ours may differ by a moment, and the report may have had no time to be sent."""
+    job = house.submit()
+    house.clock.sleep(job.run_seconds_max - 1)
+    house.cloud.end("m-1", reason="deadline")
+    house.reconcile()
+    assert house.only_job().state is JobState.TERMINATED
+    assert house.jobs.attempts(job.id)[0].exit_status is None
+
+
 def test_an_interrupted_job_is_launched_again_inside_the_same_hold(house):
     job = house.submit()
     finish(house, job, after=1800, reason=None)

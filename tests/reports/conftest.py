@@ -149,6 +149,7 @@ class Records:
                 job_id=job.id,
                 usage_date=day,
                 source=provider,
+                provider=provider,
                 currency=amount.currency,
                 period_start=period.start,
                 billed_nanos=Money.of(cost).nanos,

@@ -27,6 +27,9 @@ QUERIES = """
 -- add: a row
 INSERT INTO scratch (name, amount_nanos, at, day, flag, note) VALUES (:name, :amount_nanos, :at, :day, :flag, :note);
 
+-- add_and_tell: a row, and its name
+INSERT INTO scratch (name, amount_nanos) VALUES (:name, 1) RETURNING name;
+
 -- get: a row
 SELECT * FROM scratch WHERE name = :name;
 
@@ -336,6 +339,12 @@ class DatabaseContract:
         assert scratch.run("contract.take", name="a", amount=2) == 0
         assert scratch.run("contract.take", name="a", amount=1) == 1
 
+    def test_a_query_that_writes_and_answers_does_both(self, scratch: Database) -> None:
+        assert scratch.one("contract.add_and_tell", name="a") == {"name": "a"}
+        with scratch.transaction():
+            assert scratch.all("contract.add_and_tell", name="b") == [{"name": "b"}]
+        assert scratch.all("contract.names") == [{"name": "a"}, {"name": "b"}]
+
     def test_nothing_found_is_none_or_empty(self, scratch: Database) -> None:
         assert scratch.one("contract.get", name="nobody") is None
         assert scratch.all("contract.get", name="nobody") == []
@@ -380,6 +389,8 @@ class DatabaseContract:
         assert reader.all("contract.names") == [{"name": "a"}]
         with pytest.raises(StoreReadOnly):
             reader.run("contract.add", **row(name="b"))
+        with pytest.raises(StoreReadOnly):
+            reader.one("contract.add_and_tell", name="b")
         with pytest.raises(StoreReadOnly), reader.transaction():
             pass
         assert reader.all("contract.names") == [{"name": "a"}]

@@ -179,6 +179,25 @@ def test_eight_processes_may_migrate_at_once(empty_database_url: str, engine: st
     assert sum(in_processes(8, work)) == len(load(engine))
 
 
+def test_a_database_that_another_process_makes_meanwhile_is_not_taken_for_a_strangers(
+    empty_database_url: str, clock: Clock
+) -> None:
+    """The other process is done after we found no record of migrations and before we looked for other tables."""
+    database: Any = open_database(empty_database_url)
+    ask = database.all
+
+    def slowly(query: str, **values: object) -> Any:
+        if query == "schema.tables":
+            database.all = ask
+            open_store(empty_database_url, clock=clock).close()
+        return ask(query, **values)
+
+    database.all = slowly
+    assert migrate(database, clock=clock) == 0
+    require_current(database)
+    database.close()
+
+
 def test_an_installation_gets_one_id_however_many_ask_first(database_url: str) -> None:
     from tallygate.ids import SystemEntropy
 

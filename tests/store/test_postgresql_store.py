@@ -162,6 +162,13 @@ def test_a_line_lost_during_a_single_statement_is_an_unknown_outcome(
     assert (database.one("schema.install_id") is not None) == stored
 
 
+def test_a_line_lost_while_reading_is_no_riddle(line: Line) -> None:
+    client = open_database(line.url)
+    lose_the_answer(line, b"SELECT install_id")
+    with pytest.raises(StoreUnreachable):
+        client.one("schema.install_id")
+
+
 def test_a_line_lost_before_the_commit_stores_nothing_for_certain(line: Line, database: Any) -> None:
     client = open_database(line.url)
     lose_the_answer(line, b"SELECT install_id")

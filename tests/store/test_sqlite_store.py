@@ -365,6 +365,15 @@ def test_a_writer_that_finds_the_file_locked_by_another_program_gives_up_in_time
     database.close()
 
 
+def test_the_write_lock_is_taken_at_the_start(database: SqliteDatabase, path: Path) -> None:
+    """A transaction that first reads and then writes must not find that another program has written in between."""
+    shell = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with database.transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        shell.execute("BEGIN IMMEDIATE")
+    shell.execute("BEGIN IMMEDIATE")
+    shell.close()
+
+
 def test_a_commit_that_a_reading_program_holds_up_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a rollback journal a reader in the middle of its answer keeps a writer from committing."""
     monkeypatch.setattr(sqlite, "WAL_IS_SAFE_FROM", (99, 0, 0))

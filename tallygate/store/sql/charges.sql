@@ -41,12 +41,16 @@ FROM attempts a JOIN jobs j ON j.job_id = a.job_id
 WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until
   AND (a.ended_at IS NULL OR a.ended_at >= :since) AND j.cost_state <> 'final';
 
+-- job_provider: whose machine a job was last placed on
+SELECT provider FROM jobs WHERE job_id = :job_id;
+
 -- job_currency: the currency a job is kept in
 SELECT currency FROM jobs WHERE job_id = :job_id;
 
 -- period_costs: the cost rows of a period of a source
 SELECT job_id, cost_type, amount_nanos, effective_nanos, list_nanos, currency, raw_data, version_id
-FROM cost_tracking WHERE provider = :source AND billing_period_start = :period_start;
+FROM cost_tracking
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
 
 -- period_days: the daily costs of a period of a source
 SELECT job_id, usage_date, currency, billed_nanos, version_id
@@ -64,7 +68,8 @@ FROM cloud_costs
 WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
 
 -- drop_costs: forget the cost rows of a period of a source
-DELETE FROM cost_tracking WHERE provider = :source AND billing_period_start = :period_start;
+DELETE FROM cost_tracking
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
 
 -- drop_days: forget the daily costs of a period of a source
 DELETE FROM job_daily_costs
@@ -80,15 +85,16 @@ WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :sour
 
 -- add_cost: keep what a job bears of a bill for one kind of cost
 INSERT INTO cost_tracking (
-    job_id, provider, cost_type, amount_nanos, effective_nanos, list_nanos, currency, billing_period_start,
+    job_id, source, provider, cost_type, amount_nanos, effective_nanos, list_nanos, currency, billing_period_start,
     billing_period_end, retrieved_at, raw_data, version_id)
 VALUES (
-    :job_id, :source, :cost_type, :amount_nanos, :effective_nanos, :list_nanos, :currency, :period_start,
+    :job_id, :source, :provider, :cost_type, :amount_nanos, :effective_nanos, :list_nanos, :currency, :period_start,
     :period_end, :at, :raw_data, :version_id);
 
 -- add_daily: keep what a job cost on a day
-INSERT INTO job_daily_costs (job_id, usage_date, source, currency, billing_period_start, billed_nanos, version_id)
-VALUES (:job_id, :usage_date, :source, :currency, :period_start, :billed_nanos, :version_id);
+INSERT INTO job_daily_costs (
+    job_id, usage_date, source, provider, currency, billing_period_start, billed_nanos, version_id)
+VALUES (:job_id, :usage_date, :source, :provider, :currency, :period_start, :billed_nanos, :version_id);
 
 -- add_unattributed: keep what nobody bears
 INSERT INTO unattributed_charges (
@@ -113,9 +119,9 @@ SELECT provider, state, machine_id, resource_ids, created_at, ended_at, metered_
 FROM attempts WHERE job_id = :job_id ORDER BY number;
 
 -- job_costs: everything that a job bears
-SELECT provider, cost_type, amount_nanos, effective_nanos, list_nanos, currency, billing_period_start, billing_period_end,
-       retrieved_at, raw_data, version_id
-FROM cost_tracking WHERE job_id = :job_id ORDER BY billing_period_start, provider, cost_type;
+SELECT source, provider, cost_type, amount_nanos, effective_nanos, list_nanos, currency, billing_period_start,
+       billing_period_end, retrieved_at, raw_data, version_id
+FROM cost_tracking WHERE job_id = :job_id ORDER BY billing_period_start, source, cost_type;
 
 -- save_bill: write down where a job's cost stands
 UPDATE jobs SET

@@ -16,25 +16,25 @@ SELECT usage_date, currency, sum(billed_nanos) AS billed_nanos
 FROM job_daily_costs WHERE job_id = :job_id GROUP BY usage_date, currency ORDER BY usage_date, currency;
 
 -- confirmed_days: what the bills of some days come to, by day and provider
-SELECT usage_date, source AS provider, count(DISTINCT job_id) AS jobs, sum(billed_nanos) AS billed_nanos
+SELECT usage_date, provider, count(DISTINCT job_id) AS jobs, sum(billed_nanos) AS billed_nanos
 FROM job_daily_costs
 WHERE usage_date >= :first_date AND usage_date <= :last_date AND currency = :currency
-  AND (CAST(:provider AS TEXT) IS NULL OR source = :provider)
-GROUP BY usage_date, source ORDER BY usage_date, source;
+  AND (CAST(:provider AS TEXT) IS NULL OR provider = :provider)
+GROUP BY usage_date, provider ORDER BY usage_date, provider;
 
 -- confirmed_providers: what the bills of some days come to, by provider
-SELECT source AS provider, count(DISTINCT job_id) AS jobs, sum(billed_nanos) AS billed_nanos
+SELECT provider, count(DISTINCT job_id) AS jobs, sum(billed_nanos) AS billed_nanos
 FROM job_daily_costs
 WHERE usage_date >= :first_date AND usage_date <= :last_date AND currency = :currency
-  AND (CAST(:provider AS TEXT) IS NULL OR source = :provider)
-GROUP BY source ORDER BY source;
+  AND (CAST(:provider AS TEXT) IS NULL OR provider = :provider)
+GROUP BY provider ORDER BY provider;
 
 -- unfinal_providers: the part of the bills of some days that may still move, by provider
-SELECT d.source AS provider, sum(d.billed_nanos) AS billed_nanos
+SELECT d.provider, sum(d.billed_nanos) AS billed_nanos
 FROM jobs j JOIN job_daily_costs d ON d.job_id = j.job_id
 WHERE j.cost_state = 'billed' AND d.usage_date >= :first_date AND d.usage_date <= :last_date AND d.currency = :currency
-  AND (CAST(:provider AS TEXT) IS NULL OR d.source = :provider)
-GROUP BY d.source ORDER BY d.source;
+  AND (CAST(:provider AS TEXT) IS NULL OR d.provider = :provider)
+GROUP BY d.provider ORDER BY d.provider;
 
 -- other_currencies: currencies that a report in one currency leaves out
 SELECT DISTINCT currency FROM job_daily_costs
