@@ -140,15 +140,16 @@ class SimBill:
         return self._world.truth.of(self._dialect.name, self._account)
 
     def _lines(self, meter: Meter) -> tuple[tuple[Line, Fate], ...]:
-        """The lines of a meter that have ended by now, with their fates. Those of a meter that stands are kept."""
+        """The lines of a meter with their fates; one that still grows ends now, and so is not on the bill yet.
+
+        Those of a meter that stands are kept.
+        """
         found = self._cut.get(meter)
         if found is not None:
             return found
         now, step = self._world.now, self._dialect.bill_hours * HOUR
         upto = meter.billed_to(now)
         over = meter.end is not None and upto <= now
-        if meter.end is None:
-            upto = upto // step * step  # a line that still grows is not on any bill
         lines = () if meter.waived else (self._in_currency(line) for line in cut(meter, upto, step) if line.nanos)
         made = tuple((line, fate_of(line, self._world.seed, self._habits)) for line in lines)
         if over:

@@ -17,7 +17,7 @@ from tallygate.simcloud.faults import ALWAYS, BREAKING_TIMERS
 from tallygate.simcloud.machines import Machine
 from tallygate.simcloud.market import Climate
 from tallygate.simcloud.timeline import HOUR, SECOND
-from tallygate.simcloud.truth import Meter
+from tallygate.simcloud.truth import Meter, rounded
 from tallygate.simcloud.work import Work
 
 LONG = Work(seconds=10**6)
@@ -65,6 +65,12 @@ def test_the_truth_is_the_price_path_added_up_second_by_second(make_scene: Calla
         assert scene.world.truth.machine(machine.id) == sum(
             by_brute_force(meter, scene.world.now) for meter in scene.world.truth.of()
         )
+
+
+def test_a_cost_is_rounded_half_to_even_and_only_once() -> None:
+    assert [rounded(HOUR * half // 2) for half in (1, 3, 5, 7)] == [0, 2, 2, 4]
+    assert rounded(HOUR // 2 + 1) == 1
+    assert rounded(HOUR * 7 - 1) == 7
 
 
 def test_asking_about_the_past_gives_what_was_true_then(make_scene: Callable[..., Any], dialect: str) -> None:

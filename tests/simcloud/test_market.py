@@ -92,6 +92,13 @@ def test_the_first_passing_of_a_ceiling_is_found(dialect: str) -> None:
     assert pool.first_above(10**12, start, end) is None
 
 
+def test_a_price_at_the_ceiling_has_not_passed_it(dialect: str) -> None:
+    timeline, pool = first_pool(dialect, climate=CALM)
+    price = pool.price_at(timeline.start)
+    assert pool.first_above(price, timeline.start, timeline.start + DAY) is None
+    assert pool.first_above(price - 1, timeline.start, timeline.start + DAY) == timeline.start
+
+
 def test_a_calm_market_stands_still(dialect: str) -> None:
     timeline, pool = first_pool(dialect, climate=CALM)
     assert len({nanos for _, _, nanos in pool.steps(timeline.start, timeline.start + 60 * DAY)}) == 1

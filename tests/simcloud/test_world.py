@@ -210,6 +210,17 @@ def test_switching_one_fault_on_does_not_move_when_another_strikes() -> None:
     assert strikes() == strikes(server_error=500_000)
 
 
+def test_asking_a_fault_that_is_off_does_not_move_when_it_will_strike() -> None:
+    def strikes(asked_while_off: int) -> list[bool]:
+        lost = World(9).faults.lost_reply
+        for _ in range(asked_while_off):
+            lost.strikes()
+        lost.rate = 300_000
+        return [lost.strikes() for _ in range(50)]
+
+    assert strikes(0) == strikes(7)
+
+
 def test_a_swarm_leaves_each_fault_off_in_a_quarter_of_the_runs() -> None:
     off: dict[str, int] = {}
     for seed in range(400):
