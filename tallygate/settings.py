@@ -15,6 +15,8 @@ from .money import Money, parse_decimal
 
 T = TypeVar("T")
 
+TEXT_LENGTH_MAX = 4_096
+
 
 class Kind(Generic[T]):
     """How the values of a setting are read.
@@ -75,8 +77,8 @@ class Section:
 def _text(value: object, _: str) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{shown(value)} is not text", cure="Write it in quotes")
-    if not value or not value.isprintable():
-        raise UsageError("is empty or holds characters that cannot be printed")
+    if not value or not value.isprintable() or len(value) > TEXT_LENGTH_MAX:
+        raise UsageError("is empty, too long or holds characters that cannot be printed")
     return value
 
 
@@ -192,6 +194,8 @@ def shown(value: object) -> str:
     """A value inside a message, cut to a bearable length."""
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "a group of settings"
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to write out very long integers
+        return "a number of very many digits"
     text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -222,6 +222,7 @@ def test_a_variable_that_is_not_there_is_named_with_its_key(value: str, says: st
         ('{"hardware": {"min_vcpu": 1.5}}', "1.5 is not a whole number", ""),
         ('{"hardware": {"min_vcpu": 8, "max_vcpu": 4}}', "4 is below hardware.min_vcpu, 8", ""),
         ('{"database": ""}', "database: is empty", ""),
+        ('{"database": "' + "x" * 5_000 + '"}', "too long", ""),
         ('{"database": "a\\nb"}', "cannot be printed", ""),
         ('{"currency": "usd"}', "'usd' is not a currency code", ""),
         ('{"watch": {"thresholds": [80, 50]}}', "must rise", ""),
@@ -290,6 +291,9 @@ def test_yaml_means_the_same_as_json() -> None:
         ("database: \x00", "config.yaml"),
         ("a: 1\n---\nb: 2\n", "single document"),
         ("defaults: {budgt: 1}\n", "not a setting"),
+        ("database: " + "1:" * 10_000 + "1\n", "database: a number of very many digits is not text"),
+        ("hardware: {min_vcpu: " + "1:" * 10_000 + "1}\n", "hardware.min_vcpu"),
+        ("database: " + "x" * 40_000, "more than the 30,000"),
     ],
 )
 def test_yaml_that_surprises_is_refused(text: str, says: str) -> None:

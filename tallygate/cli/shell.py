@@ -5,6 +5,7 @@
     what Typer finds wrong with flags    2
     Control-C                            130, with what is pending and how to look
     the reader of a pipe went away       141, without a word, as if the signal had ended us
+    the system refused (a full disk)     1, with what the system says
     anything else                        70: a bug of ours, said in one sentence
 
 Answers go to standard output, everything else to standard error.
@@ -23,6 +24,7 @@ from ..errors import TallygateError
 if TYPE_CHECKING:
     from .program import Program
 
+EXIT_SYSTEM = 1
 EXIT_USAGE = 2
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -59,6 +61,9 @@ def run(build: Callable[[], Program], name: str, arguments: Sequence[str] | None
         _trace()
         _tell(error.message, error.cure)
         return error.exit_code
+    except OSError as error:
+        _trace()
+        return _system_refused(error)
     except ModuleNotFoundError as error:
         _trace()
         if error.name is None or error.name.partition(".")[0] == "tallygate":
@@ -85,6 +90,18 @@ def _refused_by_typer(error: Exception) -> int:
     cure = f"See: {context.command_path} --help" if context is not None else ""
     _tell(error.format_message(), cure)
     return EXIT_USAGE
+
+
+def _system_refused(error: OSError) -> int:
+    """A file that cannot be written, a disk that is full: neither a bug nor a decision of ours."""
+    where = f"{error.filename}: " if error.filename else ""
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is the answer itself that could not be written
+        where = "The answer cannot be written: "
+        _pipe_closed()
+    _tell(f"{where}{error.strerror or error}", "")
+    return EXIT_SYSTEM
 
 
 def _bug(error: Exception) -> int:

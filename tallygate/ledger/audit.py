@@ -21,6 +21,10 @@ _ACCOUNTS_A_PAGE = 500
 _ENTRIES_A_PAGE = 5000
 _HOLDS_A_PAGE = 1000
 
+_SEQUENCE_MAX = 2**62
+_AFTER_ALL = "\U0010ffff"
+"""Behind every sequence of an account, and behind every account."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -71,34 +75,39 @@ class _Audit:
     # --- accounts: the chain, the sequence, the jars
 
     def accounts_and_entries(self) -> str | None:
-        lines = self._lines()
-        line = next(lines, None)
-        for account in self._accounts():
-            head, jars = chain.opening(account), [0, 0, 0]
-            sequence = 0
-            while line is not None and line.account_id <= account.id:
-                if line.account_id < account.id or line.sequence > account.entries:
-                    problem = self._unaccounted(line)
-                elif line.sequence != sequence + 1:
-                    problem = f"{_place(line)}: expected entry {sequence + 1} next; one or more entries are missing"
-                else:
-                    sequence += 1
-                    head = chain.link(head, sequence, line.body)
-                    problem = _entry_problem(line, head, jars)
-                    self.entry_count += 1
+        last = ""
+        while page := self._journal.accounts_after(last, most=_ACCOUNTS_A_PAGE):
+            # The entries are read after their accounts, so that none which a row counts can be missing.
+            lines = self._lines(last, page[-1].id)
+            line = next(lines, None)
+            for account in page:
+                line, problem = self._account(account, line, lines)
                 if problem:
                     return problem
-                line = next(lines, None)
-            problem = _account_problem(account, sequence, head, jars)
+                self._count(account)
+            last = page[-1].id
+        # Behind the last account there are entries only of accounts that are new, or of none.
+        return next(filter(None, map(self._unaccounted, self._lines(last, _AFTER_ALL))), None)
+
+    def _account(
+        self, account: Account, line: EntryLine | None, lines: Iterator[EntryLine]
+    ) -> tuple[EntryLine | None, str | None]:
+        """Check one account, given the next entry and those after it; the first entry beyond it, and the problem."""
+        sequence, head, jars = 0, chain.opening(account), [0, 0, 0]
+        while line is not None and line.account_id <= account.id:
+            if line.account_id < account.id or line.sequence > account.entries:
+                problem = self._unaccounted(line)
+            elif line.sequence != sequence + 1:
+                problem = f"{_place(line)}: expected entry {sequence + 1} next; one or more entries are missing"
+            else:
+                sequence += 1
+                head = chain.link(head, sequence, line.body)
+                problem = _entry_problem(line, head, jars)
+                self.entry_count += 1
             if problem:
-                return problem
-            self._count(account)
-        while line is not None:
-            problem = self._unaccounted(line)
-            if problem:
-                return problem
+                return line, problem
             line = next(lines, None)
-        return None
+        return line, _account_problem(account, sequence, head, jars)
 
     def _unaccounted(self, line: EntryLine) -> str | None:
         """An entry that its account, as it was read, does not know: new since then, or not of this journal."""
@@ -137,15 +146,10 @@ class _Audit:
 
     # --- pages
 
-    def _accounts(self) -> Iterator[Account]:
-        last = ""
-        while page := self._journal.accounts_after(last, most=_ACCOUNTS_A_PAGE):
-            yield from page
-            last = page[-1].id
-
-    def _lines(self) -> Iterator[EntryLine]:
-        account_id, sequence = "", 0
-        while page := self._journal.entries_after(account_id, sequence, most=_ENTRIES_A_PAGE):
+    def _lines(self, after: str, until: str) -> Iterator[EntryLine]:
+        """The entries of the accounts behind ``after``, up to and including ``until``."""
+        account_id, sequence = after, _SEQUENCE_MAX
+        while page := self._journal.entries_after(account_id, sequence, until=until, most=_ENTRIES_A_PAGE):
             yield from page
             account_id, sequence = page[-1].account_id, page[-1].sequence
 

@@ -179,9 +179,9 @@ class JournalStore:
         rows = self._database.all("journal.accounts_after", account_id=account_id, most=most)
         return [_intact(f"Account {row['account_id']}", row, _account, "starts_at", "ends_at") for row in rows]
 
-    def entries_after(self, account_id: str, sequence: int, *, most: int) -> Sequence[EntryLine]:
+    def entries_after(self, account_id: str, sequence: int, *, until: str, most: int) -> Sequence[EntryLine]:
         rows: Sequence[Any] = self._database.all(
-            "journal.entries_after", account_id=account_id, sequence=sequence, most=most
+            "journal.entries_after", account_id=account_id, sequence=sequence, until=until, most=most
         )
         return [
             EntryLine(

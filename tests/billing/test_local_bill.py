@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tallygate.billing.local import LocalBill, _days
+from tallygate.billing.source import BillingSource
 from tallygate.money import Money, total
 from tallygate.times import ALWAYS, Clock, Period
+from tests.billing.contract import BillingSourceContract
 
 EVENING = datetime(2026, 3, 31, 22, tzinfo=UTC)
 
@@ -116,3 +119,13 @@ def test_lines_come_in_a_stable_order(clock: MovableClock) -> None:
     first = list(bill.charges(ALWAYS))
     meters.reverse()
     assert list(bill.charges(ALWAYS)) == first
+
+
+class TestLocalBill(BillingSourceContract):
+    """The local bill keeps what every source promises."""
+
+    @pytest.fixture
+    def source(self, clock: MovableClock) -> BillingSource:
+        starts = [datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 14, 23, tzinfo=UTC), EVENING]
+        meters = [ended(7200, start) for start in starts]
+        return LocalBill(lambda: meters, clock=at(clock, EVENING + timedelta(days=2)))

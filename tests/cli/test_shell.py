@@ -79,7 +79,7 @@ def test_control_c_says_how_to_look(capfd: pytest.CaptureFixture[str]) -> None:
 def in_a_process(body: str, **more: Any) -> subprocess.Popen[bytes]:
     program = "import sys\nfrom tallygate.cli import shell\n" + textwrap.dedent(body)
     program += "\nsys.exit(shell.run(lambda: program, 'program', []))"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, **more)
 
 
@@ -100,6 +100,21 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word() -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+def test_a_full_disk_is_no_bug() -> None:
+    with open("/dev/full", "wb") as full:
+        process = in_a_process("def program(name, arguments):\n    print('an answer')\n    return 0", stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert err.startswith(b"ERROR: ")
+    assert err.endswith(b"No space left on device\n")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_written_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    assert ending(PermissionError(13, "Permission denied", "/results/out.txt")) == 1
+    assert capfd.readouterr().err == "ERROR: /results/out.txt: Permission denied\n"
 
 
 def test_control_c_from_the_keyboard_ends_with_130() -> None:

@@ -22,7 +22,7 @@ DOCUMENTS = sorted(
     for path in folder.glob("*.md")
 )
 DOORS = ("cloud_run.py", "find_cheapest_instance.py", "job_manager.py", "cost_tracker.py", "cloud_cost_report.py")
-PROGRAM = r"(?<![\w./`-])(?:(?:python3? |\./)?[a-z_]+\.py|tallygate|make)(?= )"
+PROGRAM = r"(?<![\w./`-])(?:(?:python3? |\./)?[a-z_]+\.py|tallygate|make|python -m bench|pytest)(?= )"
 
 
 # --- what there is
@@ -57,6 +57,12 @@ def wrong_with(command: str) -> str | None:
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         unknown = [word for word in words[1:] if word not in targets and "=" not in word]
         return f"make has no target {unknown[0]}" if unknown else None
+    if words[0] == "pytest":
+        missing = [word for word in words[1:] if "/" in word and not (ROOT / word.partition("::")[0]).exists()]
+        return f"there is no {missing[0]}" if missing else None
+    if words[:3] == ["python", "-m", "bench"]:
+        missing = [word for word in words[3:] if word.isidentifier() and not (ROOT / "bench" / f"{word}.py").exists()]
+        return f"there is no measurement {missing[0]}" if missing else None
     if words[0] in ("python", "python3"):
         words = words[1:]
     program, rest = [words[0].removeprefix("./")], words[1:]
@@ -90,7 +96,8 @@ def in_document(path: Path) -> list[tuple[str, str]]:
             found.append((place, line.strip().removeprefix("$ ")))
         else:
             found += [(place, code) for code in re.findall(r"`([^`]+)`", line)]
-    return [(place, text) for place, text in found if re.match(PROGRAM, text + " ")]
+    bare = [(place, text.removeprefix(".venv/bin/")) for place, text in found]
+    return [(place, text) for place, text in bare if re.match(PROGRAM, text + " ")]
 
 
 def in_code(path: Path) -> list[tuple[str, str]]:
@@ -125,6 +132,8 @@ def test_every_command_mentioned_exists(command: str) -> None:
     ("command", "says"),
     [
         ("make coffee", "no target coffee"),
+        ("pytest tests/kitchen", "no tests/kitchen"),
+        ("python -m bench press", "no measurement press"),
         ("tallygate brew", "no command brew"),
         ("tallygate budget drink team", "no command drink"),
         ("python cloud_run.py job --sugar 2", "no flag --sugar"),

@@ -95,7 +95,7 @@ SELECT e.account_id, e.sequence, e.kind, e.amount_nanos, e.hash,
             ELSE EXISTS (SELECT 1 FROM holds h
                          WHERE h.job_id = e.job_id AND h.account_id = e.account_id)::int END AS is_owned
 FROM entries e
-WHERE (e.account_id, e.sequence) > (:account_id, :sequence)
+WHERE (e.account_id, e.sequence) > (:account_id, :sequence) AND e.account_id <= :until
 ORDER BY e.account_id, e.sequence
 LIMIT :most;
 
