@@ -45,8 +45,14 @@ class Stream:
         return low + (self.word() * (high - low + 1) >> 64)
 
     def chance(self, per_million: int) -> bool:
-        """True ``per_million`` times in a million. One draw, whatever the answer."""
-        return self.below(MILLION) < per_million
+        """True ``per_million`` times in a million. One draw, whatever the answer.
+
+        The same as ``below``, written out: a simulated hour asks this thousands of times.
+        """
+        self._state = state = (self._state + _STEP) & _MASK
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
+        return (state ^ (state >> 31)) * MILLION >> 64 < per_million
 
     def pick(self, choices: Sequence[_Any]) -> _Any:
         return choices[self.below(len(choices))]

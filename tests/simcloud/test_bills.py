@@ -27,6 +27,8 @@ from tallygate.simcloud.work import Work
 from tallygate.times import ALWAYS as EVER
 from tallygate.times import Period
 
+from ..billing.contract import BillingSourceContract
+
 CERTAIN = 1_000_000
 
 
@@ -53,6 +55,20 @@ def lived(make_scene: Callable[..., Any], dialect: str) -> Any:
     scene = make_scene(5, climate=Climate(jump=200_000))
     busy(scene, dialect)
     return scene
+
+
+class TestBillsOfSimulatedClouds(BillingSourceContract):
+    """All three keep the promises of every billing source, however they deliver."""
+
+    @pytest.fixture
+    def source(self, make_scene: Callable[..., Any], dialect: str) -> BillingSource:
+        scene = make_scene(5)
+        for day in (9, 12, 20):
+            scene.world.run_until(datetime(2026, 3, day, 22, tzinfo=UTC))
+            scene.launch(dialect, seconds=6 * 3600, work=Work(seconds=5 * 3600))
+        scene.world.advance(5 * 86400)
+        # A line with neither resource nor tags is found by nobody's rules; here every line shall have one of the two.
+        return SimBill(scene.world, dialect, habits=Habits(unnamed=0, untagged=0))
 
 
 # --- in the end, the truth

@@ -163,6 +163,11 @@ def test_streams_stay_in_their_bounds_and_reach_them() -> None:
     assert len(stream.bytes(13)) == 13
 
 
+def test_a_chance_is_the_same_draw_as_any_other() -> None:
+    one, other = Stream(8, "draws"), Stream(8, "draws")
+    assert [one.chance(400_000) for _ in range(200)] == [other.below(1_000_000) < 400_000 for _ in range(200)]
+
+
 def test_a_stream_is_the_entropy_of_ids() -> None:
     one, other = World(4), World(4)
     assert new_id(one.clock, one.entropy("ids")) == new_id(other.clock, other.entropy("ids"))
