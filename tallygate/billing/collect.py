@@ -439,9 +439,5 @@ def _revisions(holds: Iterable[Hold]) -> set[tuple[str, int]]:
     return {(hold.account_id, hold.revision) for hold in holds}
 
 
-def _revisions(holds: Iterable[Hold]) -> set[tuple[str, int]]:
-    return {(hold.account_id, hold.revision) for hold in holds}
-
-
 def _differs(facts: JobFacts, bill: JobBill) -> bool:
     return (facts.cost_state, facts.billed_cost, facts.final_cost) != (bill.cost_state, bill.billed, bill.final)

@@ -21,7 +21,10 @@ CompleteThrough = Callable[[str, datetime], datetime | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFacts:
-    """What of an attempt matters to its bill. ``resource_ids`` begin with the machine's; none when there was no machine."""
+    """What of an attempt matters to its bill. ``resource_ids`` begin with the machine's; none when no machine is known.
+
+    A void attempt with an end is one of which nothing was ever seen: there may have been a machine until then.
+    """
 
     provider: str
     state: AttemptState
@@ -94,13 +97,14 @@ def bill_of(job: JobFacts, complete_through: CompleteThrough) -> JobBill:
     billed = total((row.billed for row in job.rows), job.currency)
     metered = total((each.metered_cost for each in job.attempts if each.state is AttemptState.ENDED), job.currency)
     machines = [each for each in job.attempts if each.resource_ids and each.state is AttemptState.ENDED]
+    never_seen = [each for each in job.attempts if each.state is AttemptState.VOID and each.ended_at is not None]
     waiting, is_missing = "", False
     if not job.is_over:
         waiting = f"the job is {job.state}"
     elif not job.attempts:  # put on record by another program: what it ran on is not known here
         waiting = "no machine of it is on record"
     else:
-        for attempt in machines:
+        for attempt in (*machines, *never_seen):
             waiting = waiting or _awaited(attempt, complete_through)
         if not waiting:
             waiting = _unseen(machines, job.rows)

@@ -258,12 +258,14 @@ class Launcher:
         self._book.trim(job_id=job.id, keep=kept)
 
     def most(self, job: Job, attempts: Iterable[Attempt]) -> Money:
-        """The most that the ended ones of a job's ``attempts`` can be billed; zero when none had a machine."""
-        currency = job.hold.currency
-        return total((self._most(job, each) for each in attempts if each.state is AttemptState.ENDED), currency)
+        """The most that the ended ones of a job's ``attempts`` can be billed; zero when certainly none had a machine.
+
+        An attempt that is void because nothing of it was ever seen may have had one, until its worst case's end.
+        """
+        return total((self._most(job, each) for each in attempts if each.ended_at is not None), job.hold.currency)
 
     def _most(self, job: Job, attempt: Attempt) -> Money:
-        assert attempt.ended_at is not None  # the store requires it of an attempt that has ended
+        assert attempt.ended_at is not None
         lived = -(((attempt.launched_at or attempt.created_at) - attempt.ended_at) // timedelta(seconds=1))
         return most(
             attempt.offer,

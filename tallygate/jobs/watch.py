@@ -11,6 +11,9 @@ One pass, per provider: list the cloud first, read our rows after, decide, act.
     nothing               live                  asked for by id; gone twice in complete listings means ended
     alive                 closed, or none       an orphan: marked at the first sight, ended at a later one
     listing incomplete    anything              nothing is concluded from what is not in it
+
+Where a cloud forgets its ended machines, an attempt of which nothing is seen may have had one all the same: the attempt
+is void, and its money stays held until the bill can tell.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ from .thresholds import DEFAULT, Action, Threshold, admits_another_attempt, due
 
 GRACE = timedelta(seconds=60)
 """How long a machine may be missing from listings, or look like an orphan, before that counts."""
+
+NEVER_SEEN = "never_seen"
+"""How the end of an attempt is known whose machine, if there was one, lived and ended while nobody looked."""
 
 NEWBORN = timedelta(minutes=15)
 """How long after its launch a machine that is nowhere to be seen means nothing: clouds show late what they have made."""
@@ -172,13 +178,21 @@ class Watcher:
             self._launcher.carry_out(job, attempt)
             report.did(f"job {job.id}: launched again under the same token")
         elif listing.complete and listing.began_at > attempt.worst_case_end + GRACE:
+            certain = provider.terms.remembers_ended
             void = replace(
-                attempt, state=AttemptState.VOID, end_reason="no machine appeared", lease_owner=None, lease_until=None
+                attempt,
+                state=AttemptState.VOID,
+                ended_at=None if certain else attempt.worst_case_end,
+                end_source=None if certain else NEVER_SEEN,
+                end_reason="no machine appeared",
+                lease_owner=None,
+                lease_until=None,
             )
             with self._transaction():
                 if self._store.save_attempt(void, was=attempt):
                     self._launcher.end_unlaunched(job, "no machine had appeared when its time had passed")
-            report.did(f"job {job.id}: no machine ever appeared, its money is free again")
+            money = "its money is free again" if certain else "what one could have cost stays held until the bill is in"
+            report.did(f"job {job.id}: no machine ever appeared, {money}")
         else:
             self._release_lease(attempt)
 

@@ -21,7 +21,8 @@ class Terms:
     ``kill_seconds``: how long after its deadline a machine may still bill. ``has_price_ceiling``: whether the
     provider itself ends a machine whose price rises above the ceiling sent with the launch. ``seconds_min`` and
     ``seconds_step``: the shortest billed time and the billing increment. ``token_lasts``: whether repeating a launch
-    token is answered with the same machine however late the repeat comes. Prices are None when there is nothing of
+    token is answered with the same machine however late the repeat comes. ``remembers_ended``: whether a listing still shows every machine that
+    ever was, so that one which is not there never was. Prices are None when there is nothing of
     the kind to bill.
     """
 
@@ -35,6 +36,7 @@ class Terms:
     public_address_hour: Money | None
     egress_gib: Money | None
     source: str
+    remembers_ended: bool = False
 
     def billed_seconds(self, seconds: int) -> int:
         """What a life of ``seconds`` is billed as."""

@@ -119,6 +119,7 @@ class LocalProvider:
             public_address_hour=None,
             egress_gib=None,
             source="this machine meters itself by the second; its price is a setting and does not move",
+            remembers_ended=True,
         )
 
     # --- what there is

@@ -185,7 +185,13 @@ class Invariants:
                 self.found("M15", f"the hold of {job_id} was closed while {machine.id} bills")
 
     def spent(self, job_id: str) -> int:
-        """What a job has truly cost so far in nanos, machines born after their own deadline aside."""
+        """What a job has truly cost so far in nanos, machines born after their own deadline aside.
+
+        Of a job whose cost is final, what is booked: the rest of the truth, if any, is nobody's by the bill's own words.
+        """
+        job, hold = self.records.jobs.get(job_id), self.records.own_hold(job_id)
+        if job is not None and job["cost_state"] == "final" and hold is not None:
+            return _whole(hold["spent_nanos"])
         truth = self.world.truth
         late = sum(truth.machine(each.id) for each in self._of_job.get(job_id, ()) if is_late(each))
         return truth.job(job_id) - late

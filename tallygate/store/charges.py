@@ -260,7 +260,7 @@ class ChargeRepository:
                 row
                 for job_id in job_ids
                 for row in self._database.all("charges.job_attempts", job_id=job_id)
-                if row["machine_id"] is not None
+                if row["machine_id"] is not None or row["ended_at"] is not None
             )
         found: set[tuple[str, datetime]] = set()
         for row in rows:

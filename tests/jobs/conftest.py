@@ -65,6 +65,7 @@ class Cloud:
             public_address_hour=None,
             egress_gib=None,
             source="a test",
+            remembers_ended=True,
         )
     )
     machines: dict[str, Machine] = field(default_factory=dict)

@@ -3,6 +3,8 @@ doubled."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tallygate.errors import BudgetExceeded, InsufficientCapacity, NoMatchingOffer, OutcomeUnknown, QuotaExceeded
@@ -168,3 +170,18 @@ def test_another_launcher_cannot_take_over_while_the_first_one_lives(house):
     house.process = type(house.process)("host:boot:2:2")  # another process; the first one is not known to be gone
     assert house.reconcile() == []
     assert house.jobs.attempts(house.only_job().id)[0].lease_owner == "host:boot:1:1"
+
+
+def test_a_cloud_that_forgets_may_have_had_a_machine_so_the_money_stays_held(house):
+    """A machine can have lived, ended and vanished from listings while nobody looked; only the bill can tell."""
+    house.cloud.terms = replace(house.cloud.terms, remembers_ended=False)
+    house.cloud.fail_launch.append(OutcomeUnknown("no answer"))
+    with pytest.raises(OutcomeUnknown):
+        house.submit()
+    job = house.only_job()
+    house.reconcile(after=job.run_seconds_max + 1000)
+    job = house.only_job()
+    assert job.state is JobState.FAILED
+    assert house.jobs.attempts(job.id)[0].state is AttemptState.VOID
+    assert house.jars(job) == (job.hold.shown(2), "0.00")
+    assert house.book.verify().is_clean

@@ -35,10 +35,10 @@ FROM attempts a JOIN jobs j ON j.job_id = a.job_id
 WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until
   AND (a.ended_at IS NULL OR a.ended_at >= :since);
 
--- unsettled: whose cost is not final among the jobs that had a machine of a provider then
+-- unsettled: whose cost is not final among the jobs that had, or may have had, a machine of a provider then
 SELECT DISTINCT a.job_id
 FROM attempts a JOIN jobs j ON j.job_id = a.job_id
-WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until
+WHERE a.provider = :provider AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL) AND a.created_at < :until
   AND (a.ended_at IS NULL OR a.ended_at >= :since) AND j.cost_state <> 'final';
 
 -- job_provider: whose machine a job was last placed on
@@ -139,11 +139,11 @@ SELECT job_id, name FROM jobs
 WHERE completed_at IS NOT NULL AND completed_at >= :since AND completed_at < :until AND cost_state = 'final'
 ORDER BY completed_at, job_id LIMIT :most;
 
--- unbilled_lives: when and where the machines ran whose jobs ended in a window without a final cost
+-- unbilled_lives: when and where machines ran, or may have run, whose jobs ended in a window without a final cost
 SELECT a.provider, a.created_at, a.ended_at
 FROM jobs j JOIN attempts a ON a.job_id = j.job_id
 WHERE j.completed_at IS NOT NULL AND j.cost_state <> 'final' AND j.completed_at >= :since AND j.completed_at < :until
-  AND a.machine_id IS NOT NULL;
+  AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL);
 
 -- out_of_balance: current bills whose jobs and unattributed lines do not add up to their control total
 SELECT v.source, v.period_start, v.version, t.currency, t.total_nanos AS control_nanos, coalesce(j.nanos, 0) AS jobs_nanos,
