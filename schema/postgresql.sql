@@ -215,9 +215,11 @@ CREATE INDEX jobs_status ON jobs USING btree (status, created_at DESC);
 
 CREATE INDEX jobs_unbilled ON jobs USING btree (completed_at) WHERE ((completed_at IS NOT NULL) AND (cost_state <> 'final'::text));
 
-CREATE INDEX jobs_completed ON jobs USING btree (completed_at, provider, status, currency, vcpus, price_per_hour_nanos, billed_cost_nanos) WHERE (completed_at IS NOT NULL);
+CREATE INDEX jobs_completed ON jobs USING btree (completed_at, provider, status, currency, price_per_hour_nanos, billed_cost_nanos, job_id) WHERE (completed_at IS NOT NULL);
 
 CREATE INDEX jobs_budgeted ON jobs USING btree (currency, status, cost_state, budget_limit_nanos, billed_cost_nanos) WHERE (budget_limit_nanos IS NOT NULL);
+
+CREATE INDEX jobs_over_budget ON jobs USING btree (((billed_cost_nanos - budget_limit_nanos)) DESC, job_id) WHERE (billed_cost_nanos > budget_limit_nanos);
 
 CREATE INDEX jobs_unconfirmed ON jobs USING btree (COALESCE(started_at, created_at), provider, currency, cost_state, metered_cost_nanos, estimated_cost_nanos) WHERE (cost_state = ANY (ARRAY['estimated'::text, 'metered'::text]));
 
@@ -483,4 +485,4 @@ INSERT INTO schema_migrations VALUES (2, 'jobs',
     'e9fe2f6cbd331add670886a22dabfc075872c8f427a1d78fccfd6e13132c5a5b', now());
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
-    '5a715662c3e9ca7c9f87fe10e63c32906678edd408a2cb2b1da3dd397ca9b372', now());
+    '1a36b04847a9d831a8eae379a05dd6b1710009afbd234a1f0696ed82ba077a50', now());

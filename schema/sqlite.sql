@@ -355,11 +355,14 @@ SELECT cloud_provider, service_name, sum(cost_usd_nanos) / 1e9 AS total_cost_usd
        min(usage_date) AS first_date, max(usage_date) AS last_date
 FROM cloud_costs GROUP BY cloud_provider, service_name;
 
-CREATE INDEX jobs_completed ON jobs (completed_at, provider, status, currency, vcpus, price_per_hour_nanos, billed_cost_nanos)
+CREATE INDEX jobs_completed ON jobs (completed_at, provider, status, currency, price_per_hour_nanos, billed_cost_nanos, job_id)
     WHERE completed_at IS NOT NULL;
 
 CREATE INDEX jobs_budgeted ON jobs (currency, status, cost_state, budget_limit_nanos, billed_cost_nanos)
     WHERE budget_limit_nanos IS NOT NULL;
+
+CREATE INDEX jobs_over_budget ON jobs ((billed_cost_nanos - budget_limit_nanos) DESC, job_id)
+    WHERE billed_cost_nanos > budget_limit_nanos;
 
 CREATE INDEX jobs_unconfirmed ON jobs (coalesce(started_at, created_at), provider, currency, cost_state, metered_cost_nanos,
                                        estimated_cost_nanos)
@@ -379,4 +382,4 @@ INSERT INTO schema_migrations VALUES (2, 'jobs',
     '77f3a3c07f67971b889070b370219668cb55cd7686f02a28eda6bb924a3b0fff', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
-    '90fb657461291ca30f8275f33eab49800bf9cfed0404a360e263feb13769bce0', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+    'a31dfef35b0e999546e41e2c2b3c4a9ebb8abc6041ba7972350ecb1b4fd034e3', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

@@ -119,10 +119,12 @@ SELECT cloud_provider, service_name, sum(cost_usd_nanos) / 1e9 AS total_cost_usd
 FROM cloud_costs GROUP BY cloud_provider, service_name;
 
 -- What the everyday reports read, so that they read nothing else of the wide jobs table.
-CREATE INDEX jobs_completed ON jobs (completed_at, provider, status, currency, vcpus, price_per_hour_nanos, billed_cost_nanos)
+CREATE INDEX jobs_completed ON jobs (completed_at, provider, status, currency, price_per_hour_nanos, billed_cost_nanos, job_id)
     WHERE completed_at IS NOT NULL;
 CREATE INDEX jobs_budgeted ON jobs (currency, status, cost_state, budget_limit_nanos, billed_cost_nanos)
     WHERE budget_limit_nanos IS NOT NULL;
+CREATE INDEX jobs_over_budget ON jobs ((billed_cost_nanos - budget_limit_nanos) DESC, job_id)
+    WHERE billed_cost_nanos > budget_limit_nanos;
 CREATE INDEX jobs_unconfirmed ON jobs (coalesce(started_at, created_at), provider, currency, cost_state, metered_cost_nanos,
                                        estimated_cost_nanos)
     WHERE cost_state IN ('estimated', 'metered');

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -61,9 +62,21 @@ class Snapshots:
         return Staged(source, period, file, written, _days(totals))
 
     def place(self, staged: Staged, number: int) -> str:
-        """Move a staged file to its place as version ``number``. Its path, relative to the folder."""
+        """Put a staged file in its place as version ``number``, in one step. Its path, relative to the folder.
+
+        The staged file stays until it is discarded, because the transaction around this may have to begin again.
+        """
         final = staged.file.with_name(f"v{number:04}.csv.gz")
-        os.replace(staged.file, final)
+        second = staged.file.with_name(f"{staged.file.name}.{number}")
+        second.unlink(missing_ok=True)
+        try:
+            os.link(staged.file, second)
+        except OSError:  # a file system without links
+            shutil.copyfile(staged.file, second)
+            with open(second, "rb") as copy:
+                os.fsync(copy.fileno())
+        os.replace(second, final)
+        second.unlink(missing_ok=True)  # replacing a file by a link to itself leaves the link
         directory = os.open(final.parent, os.O_RDONLY)
         try:
             os.fsync(directory)

@@ -79,7 +79,7 @@ def _plain(name: str, value: object) -> object:
     if isinstance(value, str):
         if "\0" in value:
             raise StoreError(f"The text for {name} contains a NUL character")
-        return value if type(value) is str else str(value)
+        return value
     if isinstance(value, int):
         if not INTEGER_MIN <= value <= INTEGER_MAX:
             raise StoreError(f"The number for {name} is too large to store: {value}")

@@ -12,7 +12,7 @@ import pytest
 from tallygate.billing.charge import Charge
 from tallygate.billing.collect import Delivery
 from tallygate.billing.versions import VersionState
-from tallygate.errors import BillingError, Quarantined, Unavailable, UnknownJob
+from tallygate.errors import BillingError, Quarantined, StoreDeadlock, Unavailable, UnknownJob
 from tallygate.jobs.job import CostState, JobState
 from tallygate.ledger.holds import BudgetPeriod
 from tallygate.money import Money
@@ -401,6 +401,29 @@ def test_a_crash_while_switching_leaves_the_old_bill_in_force(
     office.collector.retrieve(again=True)
     assert office.spent(job) == Money.of("0.70")
     assert [each.number for each in office.charges.versions("aws", march)] == [1, 2]
+
+
+def test_a_switch_that_has_to_begin_again_still_has_its_file(
+    office: Office, line: Line, march: Period, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session may end the transaction after the file was put in its place; the second try puts it there again."""
+    job = office.job("i-1")
+    office.bill.lines, office.bill.through = [line("0.75", start=job.submitted_at)], march.end
+    settle, tries = office.book.settle, []
+
+    def settles(**values: object) -> object:
+        tries.append(values)
+        if len(tries) == 1:
+            raise StoreDeadlock
+        return settle(**values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(office.book, "settle", settles)
+    office.collector.retrieve()
+    (version,) = office.charges.versions("aws", march)
+    assert len(tries) == 2
+    assert [charge.billed_cost for charge in office.snapshots.read(version)] == [Money.of("0.75")]
+    files = [path.name for path in (office.folder / "charges").rglob("*") if path.is_file()]
+    assert files == ["v0001.csv.gz"]
 
 
 def _applied(office: Office) -> dict[str, object]:

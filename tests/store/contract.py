@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any
 
 import pytest
@@ -77,6 +77,10 @@ FORK = multiprocessing.get_context("fork")
 
 class Colour(StrEnum):
     RED = "red"
+
+
+class Older(str, Enum):  # noqa: UP042  # str() of it is its name
+    BLUE = "blue"
 
 
 def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -293,6 +297,8 @@ class DatabaseContract:
     def test_truth_is_one_and_an_enumeration_its_value(self, scratch: Database) -> None:
         scratch.run("contract.add", **row(name=Colour.RED, flag=True))
         assert scratch.one("contract.get", name="red") == row(name="red", flag=1)
+        scratch.run("contract.add", **row(name=Older.BLUE, flag=False))
+        assert scratch.one("contract.get", name="blue") == row(name="blue", flag=0)
 
     @pytest.mark.parametrize(
         "text", ["", "plain", "O'Hara; -- 100%", ":name %s %(name)s ?", "\u65e5\u672c \U0001f4b0", "a\nb\tc\\d"]

@@ -30,9 +30,10 @@ WHERE usage_date >= :first_date AND usage_date <= :last_date AND currency = :cur
 GROUP BY provider ORDER BY provider;
 
 -- unfinal_providers: the part of the bills of some days that may still move, by provider
+-- CROSS JOIN makes SQLite begin with the few jobs whose bill is not final.
 SELECT d.provider, sum(d.billed_nanos) AS billed_nanos
-FROM jobs j JOIN job_daily_costs d ON d.job_id = j.job_id
-WHERE j.cost_state = 'billed' AND d.usage_date >= :first_date AND d.usage_date <= :last_date AND d.currency = :currency
+FROM jobs j CROSS JOIN job_daily_costs d
+WHERE j.cost_state = 'billed' AND d.job_id = j.job_id AND d.usage_date >= :first_date AND d.usage_date <= :last_date AND d.currency = :currency
   AND (CAST(:provider AS TEXT) IS NULL OR d.provider = :provider)
 GROUP BY d.provider ORDER BY d.provider;
 
@@ -64,7 +65,7 @@ FROM jobs WHERE budget_limit_nanos IS NOT NULL GROUP BY currency ORDER BY curren
 -- over_budget: the jobs that cost more than their own budget, the furthest over first
 SELECT job_id, name, provider, instance_type, status, cost_state, currency, budget_limit_nanos, estimated_cost_nanos,
        billed_cost_nanos, created_at
-FROM jobs WHERE budget_limit_nanos IS NOT NULL AND billed_cost_nanos > budget_limit_nanos
+FROM jobs WHERE billed_cost_nanos > budget_limit_nanos
 ORDER BY billed_cost_nanos - budget_limit_nanos DESC, job_id LIMIT :most;
 
 -- recent_budgeted: the newest jobs with a budget of their own
