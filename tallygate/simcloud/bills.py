@@ -55,6 +55,7 @@ class SimBill:
         self._world = world
         self._dialect = DIALECTS[dialect]
         self._account = account
+        self._place = f"{dialect}/{account}"
         self._currency = currency
         self._habits = habits or Habits()
         self._cut: dict[Meter, tuple[tuple[Line, Fate], ...]] = {}
@@ -115,9 +116,9 @@ class SimBill:
     def _ask(self, period: Period) -> list[tuple[Shown, Period]]:
         """What a delivery of this moment shows of a period. Raises when the bill cannot be had."""
         self._calls += 1
-        if self._world.faults.bill_outage.is_on():
+        if self._world.faults.bill_outage.is_on(self._place):
             raise Unavailable(f"The bill of {self._name} cannot be had now")
-        if self._world.faults.expired_credentials.is_on():
+        if self._world.faults.expired_credentials.is_on(self._place):
             raise CredentialsMissing(f"{self._name}: the credentials have expired")
         since, until = microseconds(period.start), microseconds(period.end)
         rows = [

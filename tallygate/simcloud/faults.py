@@ -28,7 +28,7 @@ class Fault:
         self.struck = 0
         self._timeline = timeline
         self._chance = Stream(timeline.seed, f"fault/{name}")
-        self._until = 0
+        self._until: dict[str, int] = {}
 
     def strikes(self) -> bool:
         """Whether it happens this time. A fault that is switched off draws nothing."""
@@ -43,13 +43,13 @@ class Fault:
         low, high = self.seconds
         return self._chance.between(low, high) if low == 0 else self._chance.spread(low, high)
 
-    def is_on(self) -> bool:
-        """For trouble that stays a while: whether it is going on now; it may begin with this question."""
-        if self._timeline.now < self._until:
+    def is_on(self, where: str = "") -> bool:
+        """For trouble that stays a while in one place: whether it is going on now; it may begin with this question."""
+        if self._timeline.now < self._until.get(where, 0):
             return True
         if not self.strikes():
             return False
-        self._until = self._timeline.now + self.lasts() * SECOND
+        self._until[where] = self._timeline.now + self.lasts() * SECOND
         return True
 
     def pick(self, count: int) -> int:
@@ -59,7 +59,7 @@ class Fault:
     def heal(self) -> None:
         """Over, now and for good."""
         self.rate = 0
-        self._until = 0
+        self._until.clear()
 
 
 class Faults:

@@ -87,7 +87,8 @@ class SimProvider:
         self._intents = intents
         self._in_transaction = in_transaction
         self._strict = strict
-        self._chance = world.stream(f"calls/{dialect}/{account}")
+        self._place = f"{dialect}/{account}"
+        self._chance = world.stream(f"calls/{self._place}")
         self.calls: Counter[str] = Counter()
 
     @property
@@ -216,12 +217,12 @@ class SimProvider:
         """The way to the cloud of a call that may safely be repeated. Raises when it does not get there."""
         faults = self._world.faults
         self._travel()
-        if faults.outage.is_on() or faults.lost_request.strikes():
+        if faults.outage.is_on(self._place) or faults.lost_request.strikes():
             self._waiting(TIMEOUT_SECONDS)
             raise Unavailable(f"{self._name} did not answer {call} within {TIMEOUT_SECONDS} s")
-        if faults.expired_credentials.is_on():
+        if faults.expired_credentials.is_on(self._place):
             raise CredentialsMissing(f"{self._name}: the credentials have expired")
-        if not self._cloud.bucket.take(self._world.now, storm=faults.throttling.is_on()):
+        if not self._cloud.bucket.take(self._world.now, storm=faults.throttling.is_on(self._place)):
             raise Unavailable(f"{self._name}: too many calls, {call} was not carried out")
         if faults.server_error.strikes():
             raise Unavailable(f"{self._name} answered {call} with 503")
@@ -234,12 +235,12 @@ class SimProvider:
             self._world.after(faults.late_execution.lasts(), lambda: self._carry_out_late(build), "late create")
             self._waiting(TIMEOUT_SECONDS)
             raise OutcomeUnknown(f"{self._name} did not answer {what} within {TIMEOUT_SECONDS} s")
-        if faults.outage.is_on() or faults.lost_request.strikes():
+        if faults.outage.is_on(self._place) or faults.lost_request.strikes():
             self._waiting(TIMEOUT_SECONDS)
             raise OutcomeUnknown(f"{self._name} did not answer {what} within {TIMEOUT_SECONDS} s")
-        if faults.expired_credentials.is_on():
+        if faults.expired_credentials.is_on(self._place):
             raise PermissionDenied(f"{self._name}: the credentials have expired")
-        if not self._cloud.bucket.take(self._world.now, storm=faults.throttling.is_on()):
+        if not self._cloud.bucket.take(self._world.now, storm=faults.throttling.is_on(self._place)):
             raise Throttled(f"{self._name}: too many calls, {what} was not carried out")
         if faults.server_error.strikes():
             if faults.server_error.pick(2):

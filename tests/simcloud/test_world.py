@@ -259,6 +259,15 @@ def test_trouble_that_lasts_is_over_after_its_time_and_healing_ends_it_at_once()
     assert not outage.is_on()
 
 
+def test_trouble_in_one_place_is_none_in_another() -> None:
+    outage = World(2).faults.outage
+    outage.rate = 1_000_000
+    assert outage.is_on("aws/main")
+    outage.rate = 0
+    assert outage.is_on("aws/main")
+    assert not outage.is_on("gcp/main")
+
+
 def test_every_class_of_fault_that_the_plan_names_is_there() -> None:
     named = {
         *("lost_reply", "late_execution", "partial_page", "delayed_visibility", "throttling", "lying_terminate"),
