@@ -80,7 +80,7 @@ class Remains:
 class Machine:
     """One machine. Instants are the world's microseconds; ``started_at`` is when it began to bill.
 
-    ``sound``: its own timers, its clock and its way to end itself all work. ``end_cause``: ``finished``, ``deadline``,
+    ``sound``: its own timers, its clock and its way to end itself all work, and nobody stopped it short of its end. ``end_cause``: ``finished``, ``deadline``,
     ``expired`` (its time had passed at boot), ``limit`` (the provider's), ``interrupted``, ``price``, ``terminated``.
     ``going``: notice was given, so it ends then and for that reason at the latest.
     """
@@ -98,6 +98,7 @@ class Machine:
     clock_works: bool = True
     ends_fully: bool = True
     deallocated: bool = False
+    leaving_fully: bool = True
     started_at: int | None = None
     limit_at: int | None = None
     stopping_at: int | None = None
@@ -139,7 +140,7 @@ class Machine:
 
     @property
     def sound(self) -> bool:
-        return self.timer_works and self.clock_works and self.ends_fully
+        return self.timer_works and self.clock_works and self.ends_fully and not self.deallocated
 
     @property
     def deadline(self) -> int:
@@ -235,9 +236,8 @@ class Fleet:
 
     def terminate(self, machine: Machine) -> None:
         """What a terminate call does when it does what it says."""
-        if machine.state is MachineState.ENDED or (machine.state is MachineState.STOPPING and machine.ends_fully):
+        if machine.state is MachineState.ENDED or (machine.state is MachineState.STOPPING and machine.leaving_fully):
             return
-        machine.ends_fully = True  # whatever the machine does itself, the cloud now deletes it
         self._begin_end(machine, "terminated", fully=True, lag=machine.dialect.kill_lag)
 
     def deallocate(self, machine: Machine) -> None:
@@ -258,6 +258,21 @@ class Fleet:
         machine.run_seconds_max = max(machine.run_seconds_max, run_seconds_max)
         if machine.state is MachineState.RUNNING:
             self._plan(machine)
+
+    def take_back(self, machine: Machine, at: int) -> None:
+        """Let the cloud take a spot machine back: notice at ``at``, then its end."""
+        machine.taken_at = at
+        if machine.state is MachineState.RUNNING:
+            self._plan(machine)
+
+    def reprice(self, pool: Pool, at: int, nanos: int) -> None:
+        """Let a pool's price path go on from ``nanos`` at ``at``, now or later, with all that this means for its machines."""
+        pool.set_price(at, nanos)
+        for machine in self._alive.values():
+            if machine.build.pool is pool and machine.meter is not None:
+                machine.meter.forget()
+                if machine.state is MachineState.RUNNING:
+                    self._plan(machine)
 
     def save(self, machine: Machine) -> None:
         """Ask the job on a machine to save its work and go on."""
@@ -286,7 +301,7 @@ class Fleet:
         machine.work = self._work(machine, chance)
         machine.worked_from = now + chance.between(*_SETTING_UP) * SECOND
         machine.saved_before = 0 if machine.work is None else machine.work.saved
-        if build.spot:
+        if build.spot and machine.taken_at is None:
             machine.taken_at = self._taken_at(machine, chance)
         self._plan(machine)
 
@@ -365,6 +380,7 @@ class Fleet:
         if was is not MachineState.STOPPED:
             self._report(machine, cause)
         machine.state = MachineState.STOPPING
+        machine.leaving_fully = fully
         machine.stopping_at = now
         machine.end_cause = machine.end_cause or cause
         self._timeline.record("ending", machine=machine.id, cause=cause)

@@ -104,7 +104,7 @@ class Pool:
         return next((at for at, _, nanos in self.steps(start, end) if nanos > ceiling), None)
 
     def set_price(self, at: int, nanos: int) -> None:
-        """From ``at`` on the path goes on from here: for scenarios that need a price of their own."""
+        """From ``at`` on the path goes on from here. Where machines may run already, use ``Fleet.reprice``."""
         self._work_out(at)
         keep = bisect_right(self._times, at)
         self._times[keep:] = [at]

@@ -113,6 +113,10 @@ class Meter:
         self._to = upto
         return rounded(self._sum)
 
+    def forget(self) -> None:
+        """Read the price path anew next time: it was changed."""
+        self._to, self._sum = self.start, 0
+
 
 def rounded(nano_hours: int) -> int:
     """Nanos-an-hour times microseconds as nanos, half to even."""

@@ -18,7 +18,7 @@ from ..jobs.job import Attempt, Job
 from .cloud import Cloud
 from .faults import Faults
 from .machines import Fleet, Machine, Remains
-from .market import Climate, Market
+from .market import Climate, Market, Pool
 from .timeline import START, SimulationViolation, Timeline
 from .truth import Truth
 from .work import Work
@@ -65,6 +65,14 @@ class World(Timeline):
     def expect(self, job_id: str, work: Work) -> None:
         """Say what a job truly does before it is launched; otherwise it is drawn when its first machine boots."""
         self.fleet.works[job_id] = replace(work)
+
+    def reprice(self, pool: Pool, nanos: int, *, at: int | None = None) -> None:
+        """Make a spot price move at ``at`` (now): for scenarios. Machines above their ceilings are given notice."""
+        self.fleet.reprice(pool, self.now if at is None else at, nanos)
+
+    def take_back(self, machine: Machine, *, at: int | None = None) -> None:
+        """Make the cloud want a spot machine back at ``at`` (now): for scenarios."""
+        self.fleet.take_back(machine, self.now if at is None else at)
 
     def violate(self, what: str) -> SimulationViolation:
         """A violation to raise: ``raise world.violate("...")``."""

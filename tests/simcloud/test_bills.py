@@ -130,8 +130,7 @@ def test_another_currency_is_the_truth_at_each_days_rate(lived: Any, dialect: st
 def test_time_that_was_waived_is_not_billed(scene: Any) -> None:
     machine = scene.launch("aws", work=Work(seconds=10**6))
     scene.world.advance(60)
-    machine.taken_at = scene.world.now + 300 * SECOND
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.take_back(machine, at=scene.world.now + 300 * SECOND)
     bill = SimBill(scene.world, "aws")
     scene.world.advance(10 * 86400)
     charges = list(bill.charges(EVER))

@@ -174,8 +174,7 @@ def test_only_at_azure_a_stopped_machine_goes_on_billing_and_a_deallocated_one_d
 def test_notice_is_as_long_as_the_cloud_says(scene: Any, dialect: str, seconds: int) -> None:
     machine = scene.launch(dialect, work=LONG)
     scene.world.advance(60)
-    machine.taken_at = scene.world.now + 600 * SECOND
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.take_back(machine, at=scene.world.now + 600 * SECOND)
     scene.world.advance(1800)
     assert machine.ended_at - machine.taken_at == seconds * SECOND
 

@@ -123,15 +123,29 @@ def test_machine_time_bills_from_running_and_side_resources_from_their_making(sc
 def test_a_spot_machine_never_pays_more_than_its_ceiling(make_scene: Callable[..., Any]) -> None:
     scene = make_scene(1)
     machine = scene.launch("aws", work=LONG, price_max=Money(50_000_000))
-    pool = machine.build.pool
-    pool.set_price(scene.world.now + HOUR // 2, 700_000_000)
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.advance(100)
+    assert machine.meter is not None
+    machine.meter.nanos(scene.world.now)
+    scene.world.reprice(machine.build.pool, 700_000_000, at=scene.world.now + HOUR // 2)
     scene.world.advance(4000)
     assert machine.end_cause == "price"
     assert machine.meter is not None
     machine.meter.waived = False  # it was taken back within its first hour, but would have cost this
     lived = -(-(machine.meter.end - machine.meter.start) // SECOND)
     assert machine.meter.nanos_to(machine.meter.billed_to(scene.world.now)) <= 50_000_000 * lived // 3600 + 1
+
+
+def test_a_price_that_is_moved_by_a_scenario_counts_from_its_own_instant(scene: Any, dialect: str) -> None:
+    machine = scene.launch(dialect, work=LONG)
+    scene.world.advance(1000)
+    meter, price = machine.meter, machine.build.pool.price_at(scene.world.now)
+    assert meter is not None
+    meter.nanos(scene.world.now)
+    moved = scene.world.now - scene.world.now % SECOND
+    scene.world.reprice(machine.build.pool, price + price // 2, at=moved)
+    scene.world.advance(1000)
+    assert machine.build.pool.price_at(scene.world.now) == price + price // 2
+    assert meter.nanos(scene.world.now) == by_brute_force(meter, scene.world.now)
 
 
 def test_an_on_demand_machine_pays_its_list_price_whatever_the_spot_market_does(make_scene: Callable[..., Any]) -> None:
@@ -147,11 +161,8 @@ def test_an_on_demand_machine_pays_its_list_price_whatever_the_spot_market_does(
 
 def test_time_that_amazon_takes_back_within_the_first_hour_is_free_but_its_disk_is_not(scene: Any) -> None:
     machine = scene.launch("aws", work=LONG)
-    machine.taken_at = scene.world.now + 20 * 60 * SECOND
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
     scene.world.advance(60)
-    machine.taken_at = scene.world.now + 20 * 60 * SECOND
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.take_back(machine, at=scene.world.now + 20 * 60 * SECOND)
     scene.world.advance(3600)
     assert machine.end_cause == "interrupted"
     assert machine.meter is not None
@@ -219,8 +230,7 @@ def test_a_machine_is_taken_back_with_notice_and_what_it_saved_is_kept(scene: An
     machine = scene.launch(dialect, job="resumes", work=Work(seconds=3000, checkpoint_seconds=300))
     scene.world.advance(100)
     taken = scene.world.now + 1000 * SECOND
-    machine.taken_at = taken
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.take_back(machine, at=taken)
     scene.world.run_until(taken)
     assert machine.is_alive, "there is notice"
     saved = scene.world.fleet.works["resumes"].saved
@@ -247,8 +257,7 @@ def test_a_job_that_never_saves_begins_again(scene: Any, dialect: str) -> None:
 def test_notice_is_given_once_and_extending_does_not_put_it_off(scene: Any) -> None:
     machine = scene.launch("aws", work=LONG)
     scene.world.advance(100)
-    machine.taken_at = scene.world.now + 60 * SECOND
-    scene.world.fleet.extend(machine, not_after=machine.not_after, run_seconds_max=machine.run_seconds_max)
+    scene.world.take_back(machine, at=scene.world.now + 60 * SECOND)
     scene.world.advance(100)
     later = machine.not_after + HOUR
     scene.world.fleet.extend(machine, not_after=later, run_seconds_max=machine.run_seconds_max + 3600)
@@ -327,6 +336,7 @@ def test_a_machine_that_ends_only_half_way_stands_still_until_told(scene: Any, d
     scene.world.advance(200)
     assert machine.state is MachineState.ENDED
     assert not machine.bills
+    assert not machine.sound, "that it was ended in the end does not make it one that ends by itself"
 
 
 def test_a_larger_disk_bills_more(scene: Any, dialect: str) -> None:
