@@ -80,8 +80,9 @@ class Remains:
 class Machine:
     """One machine. Instants are the world's microseconds; ``started_at`` is when it began to bill.
 
-    ``sound``: its own timers, its clock and its way to end itself all work, and nobody stopped it short of its end. ``end_cause``: ``finished``, ``deadline``,
-    ``expired`` (its time had passed at boot), ``limit`` (the provider's), ``interrupted``, ``price``, ``terminated``.
+    ``sound``: its own timers, its clock and its way to end itself all work, and nobody stopped it short of its end.
+    ``end_cause``: ``finished``, ``deadline``, ``expired`` (its time had passed at boot), ``limit`` (the provider's),
+    ``interrupted``, ``price``, ``terminated``.
     ``going``: notice was given, so it ends then and for that reason at the latest.
     """
 
