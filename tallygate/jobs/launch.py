@@ -182,8 +182,8 @@ class Launcher:
         The last thing before the call. Clocks can be set back, so the store is asked as well: whoever has taken the
         attempt since has raised its fence.
         """
-        now = self._clock.now()
         current = self._store.attempt_with(attempt.token)
+        now = self._clock.now()
         if (
             now >= attempt.not_after
             or (attempt.lease_until is not None and now >= attempt.lease_until)

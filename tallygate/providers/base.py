@@ -85,8 +85,9 @@ class Launch:
 class Listing:
     """What a provider showed, and how far that may be trusted.
 
-    ``began_at`` is when the listing was started. ``complete`` is True only when every page of every region came. From
-    an incomplete listing nothing may be concluded about what is *not* in it; ``problem`` says what went wrong.
+    ``began_at`` is when the listing was started, by the provider's own clock: this machine's may have been set wrong, and
+    what a provider says of its machines is dated by its own. ``complete`` is True only when every page of every region
+    came. From an incomplete listing nothing may be concluded about what is *not* in it; ``problem`` says what went wrong.
     """
 
     provider: str

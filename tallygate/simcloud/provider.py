@@ -121,7 +121,7 @@ class SimProvider:
 
     def describe(self, ids: Sequence[str] | None = None) -> Listing:
         self._begin("describe")
-        began_at = self._clock.now()
+        began_at = self._world.instant()
         launches: list[Launch] = []
         problem: str | None = None
         try:
