@@ -159,8 +159,11 @@ class Timeline:
         self.now = max(self.now, wanted)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass. Fractions below a microsecond are rounded up, so that a wait is never shorter than asked."""
-        self.run_until(self.now - int(-seconds * SECOND // 1))
+        """Let time pass. Fractions of a microsecond are rounded up, so that a wait is never shorter than asked.
+
+        A thousandth of one is no fraction: it is what a binary number makes of 0.254 seconds.
+        """
+        self.run_until(self.now - int((0.001 - seconds * SECOND) // 1))
 
     # --- the log
 

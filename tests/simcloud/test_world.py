@@ -123,6 +123,16 @@ def test_a_wait_is_never_shorter_than_asked() -> None:
     world = World(1)
     world.clock.sleep(0.000_000_4)
     assert world.now == world.start + 1
+    world.clock.sleep(0)
+    assert world.now == world.start + 1
+
+
+def test_milliseconds_are_whole_microseconds() -> None:
+    world = World(1)
+    for milliseconds in range(1, 1000):
+        before = world.now
+        world.clock.sleep(milliseconds / 1000)
+        assert world.now - before == milliseconds * 1000
 
 
 def test_checks_run_after_every_event() -> None:
