@@ -323,9 +323,10 @@ def _show_job(job: "Job") -> None:
         f" on {provider_name(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
         f"  Estimated cost    {amount(job.estimated_cost)} for {times.duration(job.estimated_runtime_seconds)}"
         f" at {amount(offer.hourly_price)}/hour{_share_of_budget(job)}",
-        f"  Cannot cost more  ${job.hold.shown(4)}, held until its bill is known",
-        f"  Ends at latest    after {times.duration(job.run_seconds_max)}",
+        f"  Cannot cost more  ${job.hold.shown(4)}, which {'was' if job.state.is_over else 'is'} held for it",
     ]
+    if not job.state.is_over:
+        lines.append(f"  Ends at latest    after {times.duration(job.run_seconds_max)}")
     if job.metered_cost is not None:
         lines.append(f"  Metered so far    {amount(job.metered_cost)}")
     if job.reason:
