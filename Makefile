@@ -11,6 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # pip asks for the whole output of a build only when it fails; progress bars only clutter a log.
 PIP_INSTALL := $(PIP) install --quiet --progress-bar off
 
+# Many tests wait for machines and other processes, so more of them than cores run side by side. One by one: WORKERS=0
+WORKERS ?= 4
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench schema docs lock clean
 .DELETE_ON_ERROR:
@@ -23,7 +26,7 @@ run: $(VENV)/.core ## install the core and take a short tour with real jobs on t
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/tour.sh
 
 test: $(VENV)/.dev ## install what the tests need and run them all
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.dev ## check style, format, types and the dependency rule
 	$(BIN)/ruff check .

@@ -248,11 +248,9 @@ class App:
             self._passing(milestone)
 
     def _with_price_list(self, submission: Submission) -> Submission:
-        """The documents' habit: with no machine named, a saved price list that is there is the list to choose from."""
-        request = submission.request
-        named = request.provider or request.region or request.instance_type
+        """The documents' habit: a saved price list that is there is the list to choose from, unless this machine is meant."""
         path = Path(self.config.prices.file)
-        if submission.price_list is not None or named or not path.is_file():
+        if submission.price_list is not None or submission.request.provider == "local" or not path.is_file():
             return submission
         from dataclasses import replace
 
@@ -482,12 +480,16 @@ class App:
         max_jobs: int = 10,
         days_back: int = 7,
         force: bool = False,
+        accept: bool = False,
     ) -> CollectReport:
         """Ask the bills for the actual costs of jobs, and settle every job to what its bill says.
 
-        ``force`` asks again for jobs whose cost is final. What goes wrong with a bill is in the report.
+        ``force`` asks again for jobs whose cost is final, ``accept`` lets a bill count whose checks call it odd. What
+        goes wrong with a bill is in the report.
         """
-        return self._collector.retrieve(job_ids=job_ids, jobs_max=max_jobs, days_back=days_back, again=force)
+        return self._collector.retrieve(
+            job_ids=job_ids, jobs_max=max_jobs, days_back=days_back, again=force, accept=accept
+        )
 
     def state_cost(self, job_id: str, lines: Sequence[tuple[str, Money]]) -> Job:
         """Put on record what a job has cost, line by line, where nobody reads its provider's bill. The job as it is then.

@@ -305,7 +305,7 @@ class Collector:
             error = Quarantined(
                 f"The {mine.source} bill for {mine.period.start:%Y-%m} was kept as version {mine.number} and not applied: "
                 f"{problem}",
-                cure="Look at it, then collect again with --force to let it count",
+                cure="Look at it first; to let it count: python cost_tracker.py --batch --accept-odd",
             )
         return Outcome(
             source=mine.source,

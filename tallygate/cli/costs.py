@@ -31,6 +31,9 @@ def costs(
     force_refresh: Annotated[
         bool, typer.Option("--force-refresh", help="Ask again even where the cost is final.")
     ] = False,
+    accept_odd: Annotated[
+        bool, typer.Option("--accept-odd", help="Let a bill count that was kept aside because it looks odd.")
+    ] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> int:
@@ -47,12 +50,25 @@ def costs(
     if batch == (job_id is not None):
         raise UsageError("Whose costs?", cure="Give --job-id JOB, or --batch for recent jobs")
     return retrieve(
-        job_id=job_id, max_jobs=max_jobs, days_back=days_back, force=force_refresh, config=config, as_json=json
+        job_id=job_id,
+        max_jobs=max_jobs,
+        days_back=days_back,
+        force=force_refresh or accept_odd,
+        accept=accept_odd,
+        config=config,
+        as_json=json,
     )
 
 
 def retrieve(
-    *, job_id: str | None, max_jobs: str, days_back: str, force: bool, config: str | None, as_json: bool
+    *,
+    job_id: str | None,
+    max_jobs: str,
+    days_back: str,
+    force: bool,
+    accept: bool = False,
+    config: str | None,
+    as_json: bool,
 ) -> int:
     """Ask the bills, show what came, and answer the exit code."""
     most = flags.whole("--max-jobs", max_jobs, low=1, high=JOBS_MAX)
@@ -61,7 +77,7 @@ def retrieve(
 
     with App.open(configuration.load(config)) as app:
         asked = None if job_id is None else [app.jobs.find(job_id).id]
-        report = app.collect(job_ids=asked, max_jobs=most, days_back=days, force=force)
+        report = app.collect(job_ids=asked, max_jobs=most, days_back=days, force=force, accept=accept)
     if as_json:
         show_json(report.as_dict())
     else:

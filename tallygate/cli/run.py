@@ -64,10 +64,10 @@ def run(
     ] = None,
     instance: Annotated[
         str | None,
-        _option("--instance", panel=_MACHINE, metavar="TYPE", help="Instance type; needs provider and region."),
+        _option("--instance", panel=_MACHINE, metavar="TYPE", help="Instance type; alone it narrows the search."),
     ] = None,
     region: Annotated[
-        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Region; needs a provider.")
+        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Region; alone it narrows the search.")
     ] = None,
     from_spot_prices: Annotated[
         bool, _option("--from-spot-prices", panel=_MACHINE, help="Choose from the saved list spot_prices.json.")
@@ -179,7 +179,6 @@ class _Wanted:
         self.provider = flags.provider("--provider", given["provider"])
         self.instance = flags.text("--instance", given["instance"], at_most=100)
         self.region = flags.text("--region", given["region"], at_most=100)
-        self._refuse_half_a_machine()
         self.index = flags.maybe_whole("--index", given["index"], low=0, high=9_999)
         self.min_vcpu = flags.maybe_whole("--min-vcpu", given["min_vcpu"], low=1, high=10_000)
         self.max_vcpu = flags.maybe_whole("--max-vcpu", given["max_vcpu"], low=1, high=10_000)
@@ -197,16 +196,6 @@ class _Wanted:
         self.exclude = tuple(str(flags.text("--exclude", one)) for one in given["exclude"] or ())
         self.bucket = self._bucket()
         self.metadata = self._metadata()
-
-    def _refuse_half_a_machine(self) -> None:
-        """A machine named in part would be completed by somebody's guess, so it is refused."""
-        if self.instance is not None and (self.provider is None or self.region is None):
-            missing = " and ".join(
-                flag for flag, value in (("--provider", self.provider), ("--region", self.region)) if value is None
-            )
-            raise UsageError(f"--instance {self.instance!r} needs {missing} too", cure="Name all three, or none")
-        if self.region is not None and self.provider is None:
-            raise UsageError(f"--region {self.region!r} needs --provider too", cure="Say whose region it is")
 
     def _bucket(self) -> str | None:
         name = flags.text("--s3-bucket", self.given["s3_bucket"], at_most=255)
@@ -267,7 +256,7 @@ class _Wanted:
             charge_to=self.charge_to,
             accept_price=flags.money("--accept-price", given["accept_price"], config.currency),
             price_list=Path(config.prices.file) if listed else None,
-            index=self.index or 0,
+            index=self.index,
             tags=self.tags,
             metadata=self.metadata,
             key=self.key,
@@ -334,9 +323,10 @@ def _show_job(job: "Job") -> None:
         f" on {provider_name(offer.provider)} {clean(offer.instance_type)} in {clean(offer.zone or offer.region)}",
         f"  Estimated cost    {amount(job.estimated_cost)} for {times.duration(job.estimated_runtime_seconds)}"
         f" at {amount(offer.hourly_price)}/hour{_share_of_budget(job)}",
-        f"  Cannot cost more  ${job.hold.shown(4)}, held until its bill is known",
-        f"  Ends at latest    after {times.duration(job.run_seconds_max)}",
+        f"  Cannot cost more  ${job.hold.shown(4)}, which {'was' if job.state.is_over else 'is'} held for it",
     ]
+    if not job.state.is_over:
+        lines.append(f"  Ends at latest    after {times.duration(job.run_seconds_max)}")
     if job.metered_cost is not None:
         lines.append(f"  Metered so far    {amount(job.metered_cost)}")
     if job.reason:

@@ -3,9 +3,10 @@
     job, attempt --> document --> agent.sh on the machine --> log.txt, output.tar.gz, result.json, ...
                                                           '-> report <-- result.json
 
-The script, ``budget.sh`` and ``agent.sh``, is one constant text. All that differs between jobs is in the document: flat JSON, one key a
-line, numbers and plain words as they are, everything a person wrote in base64. The script takes it apart with nothing
-but the shell's own words, so that nothing a person wrote is ever read by a shell as anything but the job's command.
+The script, ``budget.sh`` and ``agent.sh``, is one constant text. All that differs between jobs is in the document: flat
+JSON, one key a line, numbers and plain words as they are, everything a person wrote in base64. The script takes it
+apart with nothing but the shell's own words, so that nothing a person wrote is ever read by a shell as anything but the
+job's command.
 """
 
 from __future__ import annotations

@@ -14,9 +14,21 @@
 tg_log_bytes_max=104857600
 tg_stop='' tg_stopping='' tg_child='' tg_abortable='' tg_job='' tg_ticker='' tg_killer='' tg_watchdog=''
 tg_reason=setup tg_detail='' tg_status=null tg_outputs=none tg_checkpoint=none tg_image='' tg_resumed=0
-tg_setsid='' tg_timeout='' tg_main=$$ tg_checkpoints_asked=0
+tg_setsid='' tg_timeout='' tg_main=$$ tg_checkpoints_asked=0 tg_shares=1 tg_answer=0 tg_trapped=''
 
 # --- moving files, each within a bound
+
+# tg_wait PID: its exit status in tg_answer. A signal to us ends the shell's own `wait` early, so we wait again.
+tg_wait() {
+    tg_answer=''
+    while :; do
+        tg_trapped=''
+        wait "$1"
+        tg_code=$?
+        if [ "$tg_code" != 127 ] || [ -z "$tg_answer" ]; then tg_answer=$tg_code; fi
+        [ -n "$tg_trapped" ] || return 0
+    done
+}
 
 # tg_bounded SECONDS COMMAND ...: a program that may take so long and no longer. A stop ends it early while fetching.
 tg_bounded() {
@@ -34,20 +46,16 @@ tg_bounded() {
         ) >/dev/null 2>&1 &
         tg_guard=$!
     fi
-    while :; do
-        wait "$tg_child"
-        tg_answer=$?
-        kill -0 "$tg_child" 2>/dev/null || break
-    done
+    tg_wait "$tg_child"
     tg_child=''
     [ -z "$tg_guard" ] || kill -s KILL "$tg_guard" 2>/dev/null
     return "$tg_answer"
 }
 
-# How long one upload may take now, in tg_most.
+# How long one upload may take now, in tg_most: one of tg_shares of what is left, so that some remains for the next.
 tg_bound() {
     tg_left_now
-    tg_most=$(((tg_left + 99) / 100))
+    tg_most=$(((tg_left + 99) / 100 / tg_shares))
     [ "$tg_most" -le "$tg_doc_upload_seconds" ] || tg_most=$tg_doc_upload_seconds
     [ "$tg_most" -ge 1 ] || tg_most=1
 }
@@ -69,8 +77,15 @@ tg_place() {
     tg_path=$tg_path$tg_rest
 }
 
+# Whether the last program was ended because its time was up, or ours is. Another way would be no faster.
+tg_was_slow() {
+    case $tg_answer in 124 | 137) return 0 ;; esac
+    [ -n "$tg_abortable" ] && [ -n "$tg_stop" ]
+}
+
 tg_copy() {
-    tg_bounded "$tg_most" cp "$1" "$2" || tg_bounded "$tg_most" /bin/sh -c 'cat <"$1" >"$2"' sh "$1" "$2"
+    tg_bounded "$tg_most" cp "$1" "$2" && return 0
+    ! tg_was_slow && tg_bounded "$tg_most" /bin/sh -c 'cat <"$1" >"$2"' sh "$1" "$2"
 }
 
 # tg_get URL FILE
@@ -78,8 +93,8 @@ tg_get() {
     case $1 in
     file://*) tg_place "$1" && [ -f "$tg_path" ] && tg_copy "$tg_path" "$2" ;;
     *)
-        tg_bounded "$tg_most" curl -gfsSL --retry 3 --connect-timeout 20 --max-time "$tg_most" -o "$2" "$1" ||
-            tg_bounded "$tg_most" wget -q -T 20 -t 3 -O "$2" "$1"
+        tg_bounded "$tg_most" curl -gfsSL --retry 3 --connect-timeout 20 -o "$2" "$1" && return 0
+        ! tg_was_slow && tg_bounded "$tg_most" wget -q -T 20 -t 3 -O "$2" "$1"
         ;;
     esac
 }
@@ -96,8 +111,8 @@ tg_put() {
         mv -f "$tg_beside" "$tg_path" 2>/dev/null || tg_copy "$1" "$tg_path"
         ;;
     *)
-        tg_bounded "$tg_most" curl -gfsS --retry 3 --connect-timeout 20 --max-time "$tg_most" -T "$1" "$2" ||
-            tg_bounded "$tg_most" wget -q -T 20 -t 3 -O /dev/null --method=PUT --body-file="$1" "$2"
+        tg_bounded "$tg_most" curl -gfsS -H Expect: --retry 3 --connect-timeout 20 -T "$1" "$2" && return 0
+        ! tg_was_slow && tg_bounded "$tg_most" wget -q -T 20 -t 3 -O /dev/null --method=PUT --body-file="$1" "$2"
         ;;
     esac
 }
@@ -108,9 +123,7 @@ tg_put_text() {
     file://*)
         tg_place "$2" || return 1
         [ -d "${tg_path%/*}" ] || mkdir -p "${tg_path%/*}" 2>/dev/null
-        { printf '%s\n' "$1" >"${tg_path%/*}/.${tg_path##*/}.$tg_me"; } 2>/dev/null
-        mv -f "${tg_path%/*}/.${tg_path##*/}.$tg_me" "$tg_path" 2>/dev/null ||
-            { printf '%s\n' "$1" >"$tg_path"; } 2>/dev/null
+        tg_write "$tg_path" "$1"
         ;;
     *) tg_write "$tg_folder/text-$tg_me" "$1" && tg_put "$tg_folder/text-$tg_me" "$2" ;;
     esac
@@ -224,6 +237,7 @@ tg_on_signal() {
     fi
     [ -z "$tg_child" ] || [ -z "$tg_abortable" ] || kill -s TERM "$tg_child" 2>/dev/null
     tg_begin_stop
+    tg_trapped=1
 }
 
 # --- beside the job
@@ -243,7 +257,7 @@ tg_watch() {
         fi
         if [ -z "$tg_asked" ] && [ "$tg_left" -le $((tg_doc_reserve_seconds * 100)) ]; then
             tg_asked=1
-            tg_write "$tg_folder/stop" deadline
+            { printf 'deadline\n' >"$tg_folder/stop"; } 2>/dev/null
             kill -s TERM "$tg_main" 2>/dev/null
         fi
         tg_nap 1 || break
@@ -257,8 +271,14 @@ tg_watch() {
         { read -r tg_status tg_reason tg_detail <"$tg_folder/status"; } 2>/dev/null
         tg_outputs=lost tg_checkpoint=lost
     fi
-    tg_run_max=$((tg_run_max + 5)) tg_not_after=$((tg_not_after + 5)) # so long may the report take
-    tg_report
+    # So long may the report take, and no longer.
+    tg_run_max=$((tg_run_max + 4)) tg_not_after=$((tg_not_after + 4))
+    (tg_report) &
+    tg_child=$!
+    (tg_nap 4; kill -s KILL "$tg_child") 2>/dev/null &
+    tg_guard=$!
+    wait "$tg_child"
+    kill -s KILL "$tg_guard" 2>/dev/null
     tg_end_machine
 }
 
@@ -285,7 +305,7 @@ $((tg_held + tg_doc_price_max_nanos / 3600 * tg_more + tg_doc_price_max_nanos % 
 
 # Once a second beside the job: is the watchdog there, words from outside, budget file, log and checkpoint when due.
 tg_tick() {
-    trap 'tg_stop=quit; [ -z "$tg_child" ] || kill -s TERM "$tg_child" 2>/dev/null' TERM
+    trap 'tg_stop=quit tg_trapped=1; [ -z "$tg_child" ] || kill -s TERM "$tg_child" 2>/dev/null' TERM
     trap '' INT HUP
     tg_me=ticker tg_ticks=0 tg_last_log=none tg_last_state=none
     while [ -z "$tg_stop" ] && kill -0 "$tg_main" 2>/dev/null; do
@@ -397,8 +417,9 @@ tg_become_job() {
         tg_nth=$((tg_nth + 1))
     done
     tg_reckon
+    tg_value=$(printf '%s' "$tg_doc_job_name" | base64 -d 2>/dev/null)
     export TALLYGATE_JOB_ID="$tg_doc_job_id" TALLYGATE_ATTEMPT="$tg_doc_attempt" TALLYGATE_RESUMED="$tg_resumed" \
-        TALLYGATE_JOB_NAME="$(printf '%s' "$tg_doc_job_name" | base64 -d 2>/dev/null)" TALLYGATE_CURRENCY="$tg_doc_currency" \
+        TALLYGATE_JOB_NAME="$tg_value" TALLYGATE_CURRENCY="$tg_doc_currency" \
         TALLYGATE_DEADLINE_EPOCH="$((tg_epoch + tg_left / 100))" TALLYGATE_BUDGET_FILE="$tg_top/told/budget.json" \
         TALLYGATE_NOTICE_FILE="$tg_top/told/notice" TALLYGATE_OUTPUT_DIR="$tg_top/outputs" \
         TALLYGATE_CHECKPOINT_DIR="$tg_top/checkpoint"
@@ -429,11 +450,8 @@ tg_run() {
     (tg_tick) </dev/null >/dev/null 2>&1 &
     tg_ticker=$!
     [ -z "$tg_stop" ] || tg_begin_stop
-    while :; do
-        wait "$tg_job"
-        tg_status=$?
-        kill -0 "$tg_job" 2>/dev/null || break
-    done
+    tg_wait "$tg_job"
+    tg_status=$tg_answer
     # The shell that ran the command may be gone while what it started still saves its work.
     if [ -n "$tg_stopping" ]; then
         tg_waited=0
@@ -470,17 +488,19 @@ tg_save() {
 # On every path, once: the job's processes, its results, the report, the machine.
 tg_finish() {
     trap - EXIT
-    trap : TERM INT HUP
+    trap tg_trapped=1 TERM INT HUP
     tg_abortable=''
     [ -z "$tg_ticker" ] || { kill -s TERM "$tg_ticker" && wait "$tg_ticker"; } 2>/dev/null
     tg_write "$tg_folder/status" "$tg_status $tg_reason $tg_detail"
     [ -z "$tg_job" ] || [ -z "$tg_doc_image" ] || tg_name_image
     tg_heed_deadline
-    tg_save_log
+    tg_shares=2
     tg_save "$tg_folder/outputs" output.tar.gz "$tg_doc_output"
     tg_outputs=$tg_saved
     tg_save "$tg_folder/checkpoint" state.tar.gz "$tg_doc_checkpoint"
     tg_checkpoint=$tg_saved
+    tg_save_log
+    tg_shares=1
     tg_report
     tg_write "$tg_folder/ended" "$tg_reason"
     tg_end_machine
@@ -505,9 +525,11 @@ tg_arm() {
     tg_watchdog=$!
 }
 
-tg_find_tools() {
-    tg_setsid=$(command -v setsid) && "$tg_setsid" /bin/sh -c : 2>/dev/null || tg_setsid=''
-    tg_timeout=$(command -v timeout) && "$tg_timeout" -k 1 5 /bin/sh -c : 2>/dev/null || tg_timeout=''
+# tg_find NAME WORD ...: where a command is, if it also works.
+tg_find() {
+    tg_found=$(command -v "$1") || tg_found=''
+    shift
+    [ -n "$tg_found" ] && "$tg_found" "$@" /bin/sh -c : >/dev/null 2>&1 || tg_found=''
 }
 
 # --- from here it runs
@@ -520,7 +542,6 @@ if (: >>"$tg_folder/agent.log") 2>/dev/null; then exec 3>>"$tg_folder/agent.log"
 
 if [ "${4-}" = watch ]; then
     tg_me=watchdog tg_main=${5-0} tg_up0=${6-} tg_epoch0=${7-0}
-    tg_find_tools
     tg_watch
 fi
 
@@ -533,8 +554,11 @@ if [ "$tg_left" -le 0 ]; then
     tg_reason=expired tg_detail='its time had passed before it began'
     exit 0
 fi
-tg_find_tools
+tg_find setsid
+tg_setsid=$tg_found
 tg_arm
+tg_find timeout -k 1 5
+tg_timeout=$tg_found
 tg_prepare
 tg_fetch
 [ -z "$tg_stop" ] || tg_fail "$tg_stop" 'stopped before the command began'

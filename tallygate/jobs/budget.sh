@@ -175,9 +175,11 @@ tg_reckon() {
     done
 }
 
-# tg_write FILE TEXT: a small file, all of it at once where the system allows.
+# tg_write FILE TEXT: a small file, all of it at once where the system allows. The watchdog, which speaks last, does
+# without other programs: one of them may be what hangs.
 tg_write() {
-    { printf '%s\n' "$2" >"$1.$tg_me" && mv -f "$1.$tg_me" "$1"; } 2>/dev/null && return 0
+    tg_beside=${1%/*}/.${1##*/}.$tg_me
+    [ "$tg_me" != watchdog ] && { printf '%s\n' "$2" >"$tg_beside" && mv -f "$tg_beside" "$1"; } 2>/dev/null && return 0
     { printf '%s\n' "$2" >"$1"; } 2>/dev/null
 }
 

@@ -90,14 +90,7 @@ class Planner:
     def _candidates(self, submission: Submission) -> tuple[list[Offer], list[str]]:
         request = submission.request
         if submission.price_list is not None:
-            listed = spot_list.read(submission.price_list)
-            chosen = spot_list.pick(listed, submission.index, submission.price_list)
-            if not matches(chosen, request):
-                raise NoMatchingOffer(
-                    f"Entry {submission.index} of {submission.price_list.name}, {chosen} with {chosen.vcpus} vCPU and"
-                    f" {chosen.memory_gib} GiB at ${chosen.hourly_price:.4f}/hour, is outside the bounds asked for",
-                    cure="Choose another entry with --index, or change the hardware bounds",
-                )
+            chosen = _listed(submission.price_list, submission.index, request)
             return [self._at_accepted_price(submission, chosen)], []
         offered, problems = self._offers(request)
         ranked = rank(offered, request)
@@ -170,6 +163,24 @@ class Planner:
         return DEFAULT_COMMAND
 
 
+def _listed(path: Path, index: int | None, request: ResourceRequest) -> Offer:
+    """The entry of a saved list that was chosen by number, or else its first that is what was asked for."""
+    offers = spot_list.read(path)
+    if index is None:
+        fitting = [offer for offer in offers if matches(offer, request)]
+        if offers and not fitting:
+            raise _no_match(offers, request, [])
+        return spot_list.pick(fitting, 0, path)
+    chosen = spot_list.pick(offers, index, path)
+    if not matches(chosen, request):
+        raise NoMatchingOffer(
+            f"Entry {index} of {path.name}, {chosen} with {chosen.vcpus} vCPU and {chosen.memory_gib} GiB at"
+            f" ${chosen.hourly_price:.4f}/hour, is not what was asked for",
+            cure="Choose another entry with --index, or change what is asked for",
+        )
+    return chosen
+
+
 def _check_room(budget: Budget, account: Account, best: Estimate) -> None:
     """Say early what the conditional write would say: for plans. The launch does not rely on this read."""
     if not budget.hard or best.worst_case <= account.available:
@@ -197,4 +208,9 @@ def _no_match(offered: Sequence[Offer], request: ResourceRequest, problems: Sequ
     }
     helps = [flag for flag, other in relaxed.items() if other != request and rank(offered, other)]
     cure = f"Relax {' or '.join(helps)}" if helps else NoMatchingOffer.default_cure
-    return NoMatchingOffer(f"None of {len(offered)} offers fits what was asked for", cure=cure)
+    first = rank(offered, ResourceRequest())[0]
+    return NoMatchingOffer(
+        f"None of {len(offered)} offers fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
+        f" {first.memory_gib:f} GiB at ${first.hourly_price:.4f}/hour",
+        cure=cure,
+    )

@@ -24,7 +24,7 @@ class Submission:
 
     ``estimated_runtime_hours`` and ``budget`` are what the gate compares. ``bucket`` is an object store's URL.
     ``accept_price`` replaces the offer's hourly price by one a person answers for. ``price_list`` is a saved list to
-    choose entry ``index`` from. ``key`` makes a repeated submission find the first one's job.
+    choose entry ``index`` from, or the first one that fits. ``key`` makes a repeated submission find the first one's job.
     """
 
     directory: Path
@@ -42,7 +42,7 @@ class Submission:
     charge_to: str | None = None
     accept_price: Money | None = None
     price_list: Path | None = None
-    index: int = 0
+    index: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None

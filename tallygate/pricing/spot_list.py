@@ -48,7 +48,7 @@ def read(path: Path) -> list[Offer]:
 def pick(offers: list[Offer], index: int, path: Path) -> Offer:
     """Entry ``index``, counted from 0. Negative and out-of-range numbers are refused."""
     if not offers:
-        raise NoMatchingOffer(f"{path} lists no offers")
+        raise NoMatchingOffer(f"{path} lists no offers", cure="Make a new list, or name a provider")
     if not 0 <= index < len(offers):
         raise UsageError(f"--index {index} is not in {path}", cure=f"Use 0 to {len(offers) - 1}")
     return offers[index]

@@ -88,6 +88,11 @@ class BudgetSummary:
     overrun: Money
 
     @property
+    def is_judged(self) -> bool:
+        """Whether any sum over judged jobs means something: there is such a job, or there is no job at all."""
+        return bool(self.within + self.over) or not self.jobs
+
+    @property
     def success_percent(self) -> Decimal | None:
         """The share of judged jobs that stayed within; None when there are jobs and none could be judged."""
         judged = self.within + self.over
@@ -109,9 +114,9 @@ class BudgetSummary:
             "jobs_over_budget": self.over,
             "budget_success_rate": self.success_percent,
             "total_budget_allocated": exact(self.allocated),
-            "total_spent": exact(self.spent),
-            "total_savings": exact(self.savings),
-            "total_overrun": exact(self.overrun),
+            "total_spent": exact(self.spent) if self.is_judged else None,
+            "total_savings": exact(self.savings) if self.is_judged else None,
+            "total_overrun": exact(self.overrun) if self.is_judged else None,
             "budget_utilization_percent": self.utilisation_percent,
             "jobs_running": self.running,
             "jobs_with_unknown_cost": self.unknown,
@@ -147,23 +152,24 @@ class BudgetReport:
 
     def as_text(self) -> str:
         s = self.summary
-        success = (
-            "unknown" if s.success_percent is None else f"{s.success_percent} percent of {s.within + s.over} judged"
-        )
-        used = "unknown" if s.utilisation_percent is None else f"{s.utilisation_percent} percent"
-        parts = [
-            "\n".join(
-                [
-                    f"Jobs with a budget  {s.jobs}: {s.within} within, {s.over} over, {s.running} running, "
-                    f"{s.unknown} with a cost that is not known yet",
-                    f"Success rate        {success}, {s.unfinal} of them not final",
-                    f"Allocated           {render.amount(s.allocated)}, and {render.amount(s.undecided)} not judged yet",
-                    f"Spent               {render.amount(s.spent)}, {used} of what was allocated",
-                    f"Savings             {render.amount(s.savings)}",
-                    f"Overrun             {render.amount(s.overrun)}",
-                ]
-            )
+        judged = s.within + s.over
+        lines = [
+            f"Jobs with a budget  {s.jobs}: {s.within} within, {s.over} over, {s.running} running, "
+            f"{s.unknown} with a cost that is not known yet",
+            f"Not judged yet      budgets of {render.amount(s.undecided)}",
         ]
+        if judged:
+            used = "-" if s.utilisation_percent is None else f"{s.utilisation_percent} percent"
+            lines += [
+                f"Success rate        {s.success_percent} percent of {judged} judged, {s.unfinal} of them not final",
+                f"Allocated           {render.amount(s.allocated)}",
+                f"Spent               {render.amount(s.spent)}, {used} of that",
+                f"Savings             {render.amount(s.savings)}",
+                f"Overrun             {render.amount(s.overrun)}",
+            ]
+        elif s.jobs:
+            lines.append("Success rate        unknown until a bill says what one of them cost")
+        parts = ["\n".join(lines)]
         if self.named:
             parts.append("Named budgets\n\n" + budgets_table(self.named))
         if self.over_budget:

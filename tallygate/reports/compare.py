@@ -240,13 +240,14 @@ def _most_reliable(stats: Sequence[ProviderStats], sample_min: int) -> Recommend
 
 def _most_used(stats: Sequence[ProviderStats], sample_min: int) -> Recommendation:
     known = {s.provider: s.jobs for s in stats}
-    if sum(known.values()) < sample_min:
-        return Recommendation(None, f"there are {sum(known.values())} finished jobs; it takes {sample_min}")
+    jobs = sum(known.values())
+    if jobs < sample_min:
+        return Recommendation(None, f"finished jobs so far: {jobs}; it takes {sample_min}")
     most = max(known.values())
-    best = sorted(provider for provider, jobs in known.items() if jobs == most)
+    best = sorted(provider for provider, count in known.items() if count == most)
     if len(best) > 1:
         return Recommendation(None, f"{_names(best)} ran the same number of jobs, {most}")
-    return Recommendation(best[0], f"{most} of {sum(known.values())} finished jobs")
+    return Recommendation(best[0], f"{most} of {jobs} finished jobs")
 
 
 def _too_few(known: Mapping[str, object], what: str) -> str:

@@ -189,7 +189,7 @@ class JobSummary:
             ("Metered", render.amount(self.metered)),
             ("Billed", render.amount(self.billed)),
             ("Final", render.amount(self.final)),
-            ("Held at launch", self.worst_case),
+            ("Held at launch", render.amount(self.worst_case, in_full=True)),
             ("Budget", render.amount(self.budget, missing="none")),
         ]
         if self.budget is not None:

@@ -53,12 +53,15 @@ def clean(text: str) -> str:
     return _ESCAPES.sub("", text).translate(_UNSEEN)
 
 
-def amount(money: Money | None, *, missing: str = "unknown") -> str:
-    """Money for people: ``$12.50``, ``$0.8342``, ``3.20 EUR``. Rounded to four places, unless that would hide it."""
+def amount(money: Money | None, *, missing: str = "unknown", in_full: bool = False) -> str:
+    """Money for people: ``$12.50``, ``$0.8342``, ``3.20 EUR``. Rounded to four places, unless that would hide it.
+
+    ``in_full``: every digit, for a limit or a worst case, which must not look smaller than it is.
+    """
     if money is None:
         return missing
     rounded = money.decimal.quantize(_LEAST_SHOWN)
-    figure = money.shown() if rounded.is_zero() else _trimmed(rounded)
+    figure = money.shown() if in_full or rounded.is_zero() else _trimmed(rounded)
     if money.currency != "USD":
         return f"{figure} {money.currency}"
     return f"-${figure[1:]}" if figure.startswith("-") else f"${figure}"

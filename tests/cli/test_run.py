@@ -70,7 +70,8 @@ def test_an_entry_is_chosen_by_its_index(cli: Any, job_dir: Path, price_list: Pa
 def test_hardware_bounds_hold_for_a_list_too(cli: Any, job_dir: Path, price_list: Path) -> None:
     answer = cli(RUN, "my_job", "--from-spot-prices", "--min-vcpu", "96", "--dry-run")
     assert answer.code == 1
-    assert "16 vCPU" in answer.err
+    assert "m5.large in us-east-1 with 2 vCPU" in answer.err
+    assert "--min-vcpu" in answer.err
 
 
 def test_a_budget_that_covers_less_says_so_and_names_the_most_one_can_pay(

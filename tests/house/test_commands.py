@@ -61,7 +61,11 @@ def wrong_with(command: str) -> str | None:
         missing = [word for word in words[1:] if "/" in word and not (ROOT / word.partition("::")[0]).exists()]
         return f"there is no {missing[0]}" if missing else None
     if words[:3] == ["python", "-m", "bench"]:
-        missing = [word for word in words[3:] if word.isidentifier() and not (ROOT / "bench" / f"{word}.py").exists()]
+        missing = [
+            word
+            for word in words[3:]
+            if word.isidentifier() and word.islower() and not (ROOT / "bench" / f"{word}.py").exists()
+        ]
         return f"there is no measurement {missing[0]}" if missing else None
     if words[0] in ("python", "python3"):
         words = words[1:]

@@ -7,11 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 
 from tallygate.jobs import agent
@@ -36,6 +38,8 @@ OFFER = Offer(
     price_source="config",
 )
 
+BUDGET = Money.of("0.50")
+
 FAST = agent.Settings(grace_seconds=1, upload_seconds=3, log_seconds=1, checkpoint_seconds=1)
 
 
@@ -50,7 +54,7 @@ class Machine:
     settings: agent.Settings = FAST
     environment: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
-    budget: Money | None = Money.of("0.50")
+    budget: Money | None = BUDGET
     offer: Offer = OFFER
     attempt: int = 1
     path: str = os.environ["PATH"]
@@ -188,6 +192,24 @@ class Machine:
     def next(self) -> Machine:
         """The machine of the job's next attempt."""
         return replace(self, attempt=self.attempt + 1)
+
+
+def shim(machine: Machine, name: str, body: str) -> None:
+    """Put a command of that name before all others."""
+    folder = machine.folder / "shims"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+    if not machine.path.startswith(str(folder)):
+        machine.path = f"{folder}:{machine.path}"
+
+
+def outputs(machine: Machine) -> dict[str, bytes]:
+    content = machine.object(agent.OUTPUT)
+    assert content is not None
+    with tarfile.open(fileobj=BytesIO(content)) as tar:
+        files = {member.name.removeprefix("./"): tar.extractfile(member) for member in tar if member.isfile()}
+        return {name: file.read() for name, file in files.items() if file is not None}
 
 
 def wait_for(what: str, condition: object, *, seconds: float = 15) -> None:
