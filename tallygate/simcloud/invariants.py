@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ..ledger.book import Book
+from ..money import Money
 from ..providers.base import (
     Launch,
     LaunchOrder,
@@ -29,9 +30,11 @@ from ..times import instant
 from .machines import Machine
 from .processes import Process, Write
 from .records import OPEN, Records, covered
-from .timeline import SECOND, microseconds
+from .timeline import HOUR, SECOND, microseconds
 from .timeline import instant as moment
 from .world import World
+
+_PASSES_MAX = 3
 
 INVARIANTS: Mapping[str, str] = {
     "M1": "held and spent of a budget never pass its limit by an admission",
@@ -44,13 +47,14 @@ INVARIANTS: Mapping[str, str] = {
     "M14": "after the last bill the books say what was truly spent, job by job",
     "M15": "no hold is given back while a machine of its job may bill",
     "M17": "what a job holds and has booked covers what it has truly cost, at any instant (working timers)",
+    "M18": "a cost is called final only when its bill is complete past the end of every machine",
     "R1": "at most one machine of a job exists at any instant",
     "R2": "every machine that bills is covered by an open hold of its job (working timers)",
     "R3": "a machine carries our tags from the moment it exists",
     "R4": "no machine bills after its deadline and kill allowance (working timers)",
     "R5": "within five rounds after the last fault nothing is open, nothing of ours bills, nothing is stuck",
     "R6": "no healthy, foreign or protected machine is ever told to end by us",
-    "R7": "nothing is declared void or ended while its machine is alive",
+    "R7": "nothing is declared void or ended while its machine has not ended",
     "R8": "an end on record was observed, and at the time on record",
     "R9": "a create call holds the token of a committed intent, under the caller's own lease",
     "R10": "no transaction is open during a call",
@@ -64,9 +68,10 @@ INVARIANTS: Mapping[str, str] = {
     "D04": "a job holds money on its own account and on every budget above it",
     "D07": "money is held in the window of the launch",
     "J1": "a job's row says what its holds hold",
-    "J2": "a job is metered what its attempts are metered",
-    "J3": "a machine's own end is never later than what is held for",
-    "J4": "a job asked to end does end",
+    "J2": "a job is metered what its attempts are metered, and an attempt the price of the launch for its billed time",
+    "J3": "a machine's own end and price ceiling are never beyond what is held for",
+    "J4": "a job asked to end, or past its deadline, is told so within three passes and is not launched again",
+    "J5": "an attempt's price ceiling times its longest time fits what its job still holds",
     "X1": "no process ends with an error that nobody foresaw",
 }
 """Every invariant by name, with what it promises."""
@@ -90,6 +95,7 @@ class Pass:
 
     seen_alive: int = 0
     orphans_ended: set[str] = field(default_factory=set)
+    overdue: dict[str, int] = field(default_factory=dict)
 
 
 class Invariants:
@@ -110,6 +116,7 @@ class Invariants:
         self.records.closing = self._closing
         self.records.changing = self._changing
         self.records.released = self._released
+        self.records.finalised = self._finalised
         self._machines_seen = 0
         self._of_job: dict[str, list[Machine]] = {}
         self._passes: dict[str, Pass] = {}
@@ -159,7 +166,7 @@ class Invariants:
 
     def _closing(self, job_id: str, attempt: Row) -> None:
         for machine in self._of_job.get(job_id, ()):
-            if machine.token == attempt["token"] and machine.is_alive and not is_late(machine):
+            if machine.token == attempt["token"] and machine.state is not MachineState.ENDED and not is_late(machine):
                 self.found("R7", f"{machine.id} is {machine.state} and its attempt was declared {attempt['state']}")
         if attempt["state"] == "ended":
             self._check_end(job_id, attempt)
@@ -172,6 +179,13 @@ class Invariants:
         off = instant(attempt["ended_at"]) - moment(machine.ended_at)  # type: ignore[arg-type]
         if abs(off) > timedelta(seconds=1):
             self.found("R8", f"the end of {machine.id} of job {job_id} is on record {off} off the truth")
+        lived = -((machine.created_at - machine.ended_at) // SECOND)
+        seconds = machine.dialect.terms.billed_seconds(lived)
+        metered = Money(_whole(attempt["hourly_price_nanos"])).for_seconds(seconds).nanos
+        if abs(_whole(attempt["metered_nanos"]) - metered) > 1:
+            self.found(
+                "J2", f"{machine.id} of job {job_id} is metered {attempt['metered_nanos']}, it should be {metered}"
+            )
 
     def _changing(self, job_id: str) -> None:
         """A job's holds are about to be seen anew: whether the old ones still covered it up to now."""
@@ -183,6 +197,14 @@ class Invariants:
         for machine in self._of_job.get(job_id, ()):
             if machine.bills and not is_late(machine):
                 self.found("M15", f"the hold of {job_id} was closed while {machine.id} bills")
+
+    def _finalised(self, job_id: str) -> None:
+        for machine in self._of_job.get(job_id, ()):
+            known = (
+                machine.ended_at is not None and machine.ended_at <= self.world.now - machine.dialect.final_hours * HOUR
+            )
+            if not known and not is_late(machine):
+                self.found("M18", f"the cost of job {job_id} is called final, the bill of {machine.id} is not")
 
     def spent(self, job_id: str) -> int:
         """What a job has truly cost so far in nanos, machines born after their own deadline aside.
@@ -249,8 +271,28 @@ class Invariants:
             self.found("J3", f"{process.role} gives {machine_id} a later end than is on record")
 
     def listed(self, process: Process, listing: Listing) -> None:
-        alive = sum(each.state is not MachineState.ENDED for each in listing.launches)
-        self._passes[process.name] = Pass(seen_alive=alive)
+        """A new pass begins. What was overdue at the three before, and is still not told to end, never will be."""
+        key = f"{process.name} {listing.provider}"
+        before = self._passes.get(key, Pass())
+        alive = [each for each in listing.launches if each.state is not MachineState.ENDED]
+        now = self._passes[key] = self._passes[process.name] = Pass(seen_alive=len(alive))
+        for launch in alive:
+            row = self.records.by_token.get(launch.token)
+            if (
+                row is None
+                or row["state"] != "live"
+                or row["machine_id"] != launch.id
+                or not self._is_overdue(process, row)
+            ):
+                continue
+            now.overdue[launch.token] = before.overdue.get(launch.token, 0) + 1
+            if now.overdue[launch.token] > _PASSES_MAX and listing.complete:
+                self.found("J4", f"{launch.id} was asked to end or is past its deadline and was not told so")
+
+    def _is_overdue(self, process: Process, row: Row) -> bool:
+        job = self.records.jobs.get(str(row["job_id"]))
+        asked = job is not None and job["stop_requested_at"] is not None
+        return asked or process.now() > instant(row["not_after"])  # type: ignore[arg-type]
 
     def terminating(self, process: Process, machine_id: str) -> None:
         """The end of a machine: only of ours, and only for a reason that is on record."""

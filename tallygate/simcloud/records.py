@@ -6,15 +6,18 @@ fences that mean something, one job per request. Those that compare the store wi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ..errors import UnknownJob
+from ..money import Money
 from ..store.database import Database, Row
 from ..times import instant, maybe_instant
 from .processes import Process, Write
+from .workload import ASK_TAG
 
 Found = Callable[[str, str], None]
 """Told of a broken invariant by its name, and how it shows."""
@@ -78,7 +81,10 @@ class Records:
         """Told of a job whose holds are about to be seen anew."""
         self.released: Callable[[str], None] = lambda job_id: None
         """Told of a job one of whose holds has just been closed."""
+        self.finalised: Callable[[str], None] = lambda job_id: None
+        """Told of a job whose cost has just been called final."""
         self._job_of: dict[str, str] = {}
+        self._asks: dict[str, str] = {}
 
     # --- a commit
 
@@ -141,14 +147,27 @@ class Records:
         for key, row in now.items():
             old = before.get(key)
             if old is None:
-                if row["state"] != "intent":
-                    self._found("R15", f"attempt {row['token']} begins as {row['state']}")
+                self._judge_new_attempt(job_id, row)
             elif old != row:
                 self._judge_attempt(process, old, row)
         for key in before.keys() - now.keys():
             self._found("R15", f"attempt {before[key]['token']} is gone")
         if sum(row["state"] in OPEN for row in now.values()) > 1:
             self._found("R1", f"job {job_id} has two open attempts")
+
+    def _judge_new_attempt(self, job_id: str, row: Row) -> None:
+        if row["state"] != "intent":
+            self._found("R15", f"attempt {row['token']} begins as {row['state']}")
+        job = self.jobs.get(job_id)
+        if job is not None and job["stop_requested_at"] is not None:
+            self._found("J4", f"job {job_id} was asked to end and is launched again")
+        worst = Money(_whole(row["price_max_nanos"])).for_seconds(
+            _whole(row["run_seconds_max"]) + _whole(row["kill_seconds"]), round_up=True
+        )
+        own = self._database.all("journal.holds", job_id=job_id)
+        kept = min((remaining(hold) for hold in own), default=0)
+        if worst.nanos > kept:
+            self._found("J5", f"{row['token']} can cost {worst.nanos} and its job holds {kept}")
 
     def _judge_attempt(self, process: Process | None, old: Row, row: Row) -> None:
         token = str(row["token"])
@@ -251,7 +270,10 @@ class Records:
             if row["status"] != "launching":
                 self._found("R15", f"job {job_id} begins as {row['status']}")
             self._judge_scope(job_id, row)
-        elif row["status"] != old["status"] and row["status"] not in _JOB_EDGES[str(old["status"])]:
+            self._judge_key(job_id, row)
+        elif row["cost_state"] == "final" and old["cost_state"] != "final":
+            self.finalised(job_id)
+        if old is not None and row["status"] != old["status"] and row["status"] not in _JOB_EDGES[str(old["status"])]:
             self._found("R15", f"job {job_id} went from {old['status']} to {row['status']}")
 
     def _judge_scope(self, job_id: str, row: Row) -> None:
@@ -271,6 +293,12 @@ class Records:
                 self._found("D07", f"job {job_id} holds money in a window that it was not launched in")
         if sorted(held) != sorted(wanted):
             self._found("D04", f"job {job_id} holds money on {len(held)} accounts, {len(wanted)} apply")
+
+    def _judge_key(self, job_id: str, row: Row) -> None:
+        """One wish, however often it is said, is one job. Our runs tag each wish."""
+        wish = json.loads(str(row["billing_tags"])).get(ASK_TAG)
+        if wish is not None and self._asks.setdefault(wish, job_id) != job_id:
+            self._found("A26", f"wish {wish} made job {self._asks[wish]} and job {job_id}")
 
     def _judge_job(self, job_id: str) -> None:
         row = self.jobs.get(job_id)
