@@ -12,8 +12,8 @@ the byte of its event log.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +55,7 @@ class Settings:
     """What a run is made from. ``strict`` None lets the seed decide whether timers work in this run.
 
     ``scheduler_dies_at``: seconds after the start at which every process dies and none starts again, the clouds cannot be
-    reached and the store is gone, until the world is healed.
+    reached and the store is gone, until the world is healed. ``rates`` replace those that the seed draws for some faults.
     """
 
     seed: int
@@ -64,6 +64,7 @@ class Settings:
     store: str = ":memory:"
     strict: bool | None = None
     scheduler_dies_at: int | None = None
+    rates: Mapping[str, int] = field(default_factory=dict)
     verify_every: int = _VERIFY_EVERY
 
     def replay(self, bug: str | None = None) -> str:
@@ -126,6 +127,7 @@ class Simulation:
             Host(f"host-{number + 1}", self.world.new_clock()) for number in range(1 + chance.chance(400_000))
         ]
         self.world.faults.swarm(self.world.stream("swarm"), without=BREAKING_TIMERS if self.strict else frozenset())
+        self.world.faults.set(settings.rates)
         self.fate = Fate(self.world.faults, self.world.stream("fate"), networked=len(self.hosts) > 1)
         self.processes = Processes(self.world, self.fate)
         self.database: Database = open_store(settings.store, clock=self.world.clock)
