@@ -1,8 +1,8 @@
 """Run the measurements of this folder, each in a process of its own.
 
-    python -m bench              all of them
-    python -m bench NAME ...     those named
-    python -m bench --list       what there is, and what each one measures
+python -m bench              all of them
+python -m bench NAME ...     those named
+python -m bench --list       what there is, and what each one measures
 """
 
 from __future__ import annotations
