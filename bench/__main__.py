@@ -1,8 +1,10 @@
 """Run the measurements of this folder, each in a process of its own.
 
-python -m bench              all of them
-python -m bench NAME ...     those named
-python -m bench --list       what there is, and what each one measures
+    python -m bench              all of them
+    python -m bench NAME ...     those named
+    python -m bench --list       what there is, and what each one measures
+
+Ends with 1 when one of them missed its goal.
 """
 
 from __future__ import annotations
