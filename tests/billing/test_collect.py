@@ -375,6 +375,26 @@ def test_a_kept_bill_that_was_changed_is_noticed(office: Office, line: Line, mar
         list(office.snapshots.read(outcome.version))
 
 
+def test_a_bill_that_does_not_add_up_to_its_control_total_is_not_applied(
+    office: Office, line: Line, march: Period
+) -> None:
+    office.bill.lines = [line("1")]
+    outcome = office.collector.collect(office.bill, march)
+    assert outcome.version is not None
+    office.database.run(
+        "charges.add_day",
+        version_id=outcome.version.id,
+        usage_date="2026-03-09",
+        currency="USD",
+        row_count=1,
+        total_nanos=5,
+    )
+    assert [each.control - each.jobs - each.unattributed for each in office.charges.out_of_balance()] == [Money(5)]
+    before = office.view()
+    assert "does not add up" in office.collector.collect(office.bill, march).problem
+    assert office.view() == before
+
+
 def test_a_crash_while_switching_leaves_the_old_bill_in_force(
     office: Office, line: Line, march: Period, monkeypatch: pytest.MonkeyPatch
 ) -> None:
