@@ -197,6 +197,8 @@ class LocalDesk:
                             except ProcessLookupError:
                                 continue
                 time.sleep(0.02)
+            for token in tokens:
+                local_machine.remove_fence(token)
 
 
 @pytest.fixture
@@ -355,7 +357,7 @@ def test_a_stuck_keeper_does_not_keep_the_machine_past_its_deadline(desk: LocalD
     os.kill(keeper, signal.SIGSTOP)
     launch = ended(desk, order, seconds=3 + local.KILL_SECONDS)
     assert (launch.end_source, launch.end_reason) == ("meter", "deadline")
-    assert desk.processes(order.token) == []
+    until(lambda: desk.processes(order.token) == [], "nothing of it is left", seconds=2)
 
 
 def test_a_recycled_process_id_is_not_taken_for_the_machine(desk: LocalDesk) -> None:
@@ -460,7 +462,7 @@ def test_no_more_machines_run_at_once_than_allowed(desk: LocalDesk) -> None:
 
 
 def test_a_later_end_reaches_the_machine_and_the_agent(desk: LocalDesk) -> None:
-    order = desk.order("echo ready; sleep 6; echo finished", seconds=3)
+    order = desk.order("echo ready; sleep 8; echo finished", seconds=6)
     desk.provider.launch(order)
     until(lambda: "ready" in desk.log(order), "the job")
     later = datetime.now(UTC) + timedelta(seconds=120)
