@@ -3,6 +3,8 @@
     python -m bench              all of them
     python -m bench NAME ...     those named
     python -m bench --list       what there is, and what each one measures
+
+Ends with 1 when one of them missed its goal.
 """
 
 from __future__ import annotations

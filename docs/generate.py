@@ -1,7 +1,9 @@
 """Write the documents that are generated from the code. ``make docs`` runs this; a test compares the result.
 
-python docs/generate.py            writes docs/errors.md and the table in docs/configuration.md
-python docs/generate.py --check    writes nothing; exit 1 when a document is out of date
+    python docs/generate.py            writes docs/errors.md and the table in docs/configuration.md
+    python docs/generate.py --check    writes nothing; exit 1 when a document is out of date
+
+Nothing else in docs/ is generated.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class CollectReport:
                 raise bill.error
 
     def as_dict(self) -> dict[str, object]:
-        """The documented keys first: processed, successful, failed, jobs."""
+        """The documented keys (processed, successful, failed, jobs) and ours."""
         return {
             "processed": self.processed,
             "successful": self.successful,

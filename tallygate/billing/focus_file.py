@@ -16,9 +16,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, TextIO
 
 from ..errors import Quarantined, UsageError
@@ -217,7 +220,8 @@ def _period(start: str, end: str) -> Period:
     return Period(instant(start), instant(end))
 
 
-def _tags(text: str) -> dict[str, str]:
+@lru_cache(maxsize=4096)
+def _tags(text: str) -> Mapping[str, str]:
     """Tags from a JSON object. FOCUS allows a tag without a value to be true or null."""
     try:
         found = json.loads(text)
@@ -226,7 +230,9 @@ def _tags(text: str) -> dict[str, str]:
         raise UsageError(f"Tags {text[:40]!r} is not JSON") from None
     if not isinstance(found, dict) or b"\\u0000" in whole:
         raise UsageError(f"Tags {text[:40]!r} is not a JSON object of text")
-    return {key: _tag(key, value) for key, value in found.items()}
+    return MappingProxyType(
+        {key: _tag(key, value) for key, value in found.items()}
+    )  # one for all rows that say the same
 
 
 def _tag(key: str, value: object) -> str:
@@ -264,33 +270,43 @@ def write(target: BinaryIO, charges: Iterable[Charge], *, compressed: bool) -> W
 
 def cells(charge: Charge) -> list[str]:
     """One charge as the text of ``COLUMNS``."""
-    periods = (charge.billing_period, charge.charge_period)
+    billing, charged = charge.billing_period, charge.charge_period
     return [
-        *(_moment(moment) for period in periods for moment in (period.start, period.end)),
-        *(getattr(charge, field) or "" for field in _TEXTS.values()),
-        *(_plain(getattr(charge, field)) for field in _QUANTITIES.values()),
-        *(getattr(charge, field).shown() for field in list(_COSTS.values())[:-1]),
+        *map(_moment, (billing.start, billing.end, charged.start, charged.end)),
+        *(text or "" for text in _texts_of(charge)),
+        *("" if number is None else f"{number:f}" for number in _quantities_of(charge)),
+        charge.list_cost.shown(),
+        charge.contracted_cost.shown(),
+        charge.effective_cost.shown(),
         charge.x_billed_cost_text or charge.billed_cost.shown(),
         charge.billed_cost.currency,
-        json.dumps(dict(charge.tags), sort_keys=True, ensure_ascii=False) if charge.tags else "",
+        _tags_text(tuple(sorted(charge.tags.items()))),
     ]
 
 
-def _plain(number: Decimal | None) -> str:
-    return "" if number is None else f"{number:f}"
+_texts_of = attrgetter(*_TEXTS.values())
+_quantities_of = attrgetter(*_QUANTITIES.values())
 
 
 @lru_cache(maxsize=4096)
-def _moment(moment: object) -> str:
-    return moment.isoformat().replace("+00:00", "Z")  # type: ignore[attr-defined,no-any-return]
+def _moment(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
-def _line(values: Iterable[str]) -> bytes:
-    return (",".join(_cell(value) for value in values) + "\n").encode()
+@lru_cache(maxsize=4096)
+def _tags_text(tags: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps(dict(tags), ensure_ascii=False) if tags else ""
+
+
+def _line(values: Sequence[str]) -> bytes:
+    line = ",".join(values)
+    if '"' in line or "\n" in line or "\r" in line or line.count(",") >= len(values):
+        line = ",".join(_cell(value) for value in values)
+    return (line + "\n").encode()
 
 
 def _cell(text: str) -> str:
-    if any(sign in text for sign in ',"\n\r'):
+    if '"' in text or "," in text or "\n" in text or "\r" in text:
         return '"' + text.replace('"', '""') + '"'
     return text
 

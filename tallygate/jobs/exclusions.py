@@ -41,7 +41,9 @@ SECRETS = (
 SNIFF_BYTES = 64 * 1024
 """Files up to this size are read for the header of a private key, whatever their name."""
 
-_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|^PuTTY-User-Key-File-\d:", re.MULTILINE)
+_PRIVATE_KEY = re.compile(
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|^PuTTY-User-Key-File-\d:", re.MULTILINE
+)
 
 
 class Patterns:

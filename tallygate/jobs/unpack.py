@@ -122,6 +122,9 @@ class _Unpacking:
                         tar.members.clear()  # type: ignore[attr-defined]
                 finally:
                     os.close(top)
+            # To the very end, where the checksum over everything is compared.
+            while stream.read(READ_BYTES_MAX):
+                pass
         self._drop_links_outside()
 
     def _drop_links_outside(self) -> None:

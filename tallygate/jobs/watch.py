@@ -406,7 +406,11 @@ class Watcher:
                 report.problems.append(f"{launch.id} is an orphan, but too many were ended in this pass already")
                 continue
             kills_left -= 1
-            provider.terminate(launch.id)
+            try:
+                provider.terminate(launch.id)
+            except ProviderError as error:
+                report.problems.append(f"{launch.id} is an orphan and could not be told to end: {error.message}")
+                continue
             self._store.swept(provider.name, launch.id, at=now)
             report.did(f"{launch.id}: an orphan, told to end")
 

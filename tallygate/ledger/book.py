@@ -203,7 +203,7 @@ class Book:
             )
             for place in places
         ]
-        if len(places) == 1 and not own_account and not self._journal.in_transaction:
+        if len(places) == 1 and not own_account and self._journal.is_faster_alone and not self._journal.in_transaction:
             if self._admitted_alone(places[0], holds[0]):
                 return holds
         return self._act(partial(self._authorize, places, holds, limit))
@@ -366,7 +366,12 @@ class Book:
 
     def _admit(self, hold: Hold, *, siblings: str) -> bool:
         authorize = self._posting(
-            hold.account_id, EntryKind.AUTHORIZE, hold.amount, f"{hold.job_id}:{EntryKind.AUTHORIZE}", hold=hold
+            hold.account_id,
+            EntryKind.AUTHORIZE,
+            hold.amount,
+            f"{hold.job_id}:{EntryKind.AUTHORIZE}",
+            hold=hold,
+            at=hold.opened_at,  # a hold is opened at the moment of its first entry, which the store writes once
         )
         return self._journal.admit(hold, authorize, siblings=siblings)
 
@@ -468,7 +473,15 @@ class Book:
         self._journal.append(self._posting(account_id, kind, amount, key, reason=reason, hold=hold))
 
     def _posting(
-        self, account_id: str, kind: EntryKind, amount: Money, key: str, *, reason: str = "", hold: Hold | None = None
+        self,
+        account_id: str,
+        kind: EntryKind,
+        amount: Money,
+        key: str,
+        *,
+        reason: str = "",
+        hold: Hold | None = None,
+        at: datetime | None = None,
     ) -> Posting:
         return Posting(
             account_id=account_id,
@@ -476,7 +489,7 @@ class Book:
             kind=kind,
             amount=amount,
             key=key,
-            at=self._clock.now(),
+            at=at or self._clock.now(),
             author=self._author,
             reason=reason,
         )

@@ -218,7 +218,7 @@ class LocalProvider:
     def _admit(self, order: LaunchOrder) -> None:
         if self._clock.now() >= order.not_after:
             raise InvalidOrder("The machine would have to be gone before it could start")
-        running = sum(1 for place in self._places() if machine.is_locked(place))
+        running = sum(1 for place in self._places() if _is_running(place))
         if running >= self._machines_max:
             raise InsufficientCapacity(
                 f"{running} machines run here already, and {self._machines_max} is the most",
@@ -266,7 +266,7 @@ class LocalProvider:
         """The processors that the fewest running machines were given."""
         use = dict.fromkeys(sorted(os.sched_getaffinity(0)), 0)
         for place in self._places():
-            if machine.is_locked(place):
+            if _is_running(place):
                 for cpu in (_order_of(place) or {}).get("cpus", ()):
                     if cpu in use:
                         use[cpu] += 1
@@ -495,6 +495,11 @@ def _digest(order: LaunchOrder) -> str:
 
 def _order_of(place: Path) -> dict[str, Any] | None:
     return machine.read_json(place / machine.ORDER)
+
+
+def _is_running(place: Path) -> bool:
+    """Whether a machine runs here. Its process outlives its meter by a moment."""
+    return machine.is_locked(place) and not (place / machine.METER).exists()
 
 
 def _has_lived(place: Path) -> bool:

@@ -263,10 +263,12 @@ class Fence:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_DATA, (self._bytes, self._bytes))
 
-    def remove(self) -> None:
-        if self._group is not None:
-            with contextlib.suppress(OSError):
-                self._group.rmdir()
+
+def remove_fence(token: str) -> None:
+    """Take down what a fence has left in the system, when everything inside has ended."""
+    for base, _ in _control_group_places():
+        with contextlib.suppress(OSError):
+            (base / f"tallygate-{token}").rmdir()
 
 
 def _control_group(token: str, memory_bytes: int) -> Path | None:
@@ -331,7 +333,7 @@ class Keeper:
         self._keep(agent)
         kill_everything()
         self._remove_container()
-        fence.remove()
+        remove_fence(str(self._order["token"]))
         self._end()
 
     def _start_agent(self, fence: Fence) -> int:
@@ -446,11 +448,12 @@ def guard(keeper: int, folder: Path, lifetime: Lifetime) -> None:
         if lifetime.is_over(GUARD_SECONDS):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(keeper, signal.SIGKILL)
-        time.sleep(TICK_SECONDS)
+        signal.sigtimedwait({signal.SIGCHLD}, TICK_SECONDS)
     if (folder / METER).exists():
         return
     reason = "deadline" if lifetime.is_over() else "the machine's process was killed"
     kill_everything()
+    remove_fence(folder.name)
     write_json(folder / METER, lifetime.meter(reason=reason, exit_status=None))
     _tidy(folder, _result(folder / WORK))
 
@@ -469,6 +472,8 @@ def live(folder: Path, started: int) -> int:
     if lifetime.is_over() or (folder / STOP).exists():
         return OVER
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    # Blocked, so that an ending child is noticed by waiting for the signal, and at once.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     own = os.getpid()
     keeper = os.fork()
     if keeper == 0:

@@ -10,12 +10,12 @@ as starting Python (it reads package metadata), which a report does not feel and
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from pathlib import PurePath
 
 from .. import times
 from ..money import Money
@@ -175,8 +175,8 @@ def _for_json(value: object) -> object:
             return value.isoformat()
         case Enum():
             return value.value
-        case PurePath():
-            return str(value)
+        case os.PathLike():
+            return os.fspath(value)
         case Mapping():
             return dict(value)
         case set() | frozenset():

@@ -375,6 +375,26 @@ def test_a_kept_bill_that_was_changed_is_noticed(office: Office, line: Line, mar
         list(office.snapshots.read(outcome.version))
 
 
+def test_a_bill_that_does_not_add_up_to_its_control_total_is_not_applied(
+    office: Office, line: Line, march: Period
+) -> None:
+    office.bill.lines = [line("1")]
+    outcome = office.collector.collect(office.bill, march)
+    assert outcome.version is not None
+    office.database.run(
+        "charges.add_day",
+        version_id=outcome.version.id,
+        usage_date="2026-03-09",
+        currency="USD",
+        row_count=1,
+        total_nanos=5,
+    )
+    assert [each.control - each.jobs - each.unattributed for each in office.charges.out_of_balance()] == [Money(5)]
+    before = office.view()
+    assert "does not add up" in office.collector.collect(office.bill, march).problem
+    assert office.view() == before
+
+
 def test_a_crash_while_switching_leaves_the_old_bill_in_force(
     office: Office, line: Line, march: Period, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,3 +464,21 @@ def _everything(office: Office) -> dict[str, list[dict[str, object]]]:
         found[str(row["job_id"])] = [repr(hold) for hold in office.book.holds(str(row["job_id"]))]
         found["entries"] = [repr(office.book.job_account(str(row["job_id"])))]
     return found  # type: ignore[return-value]
+
+
+def test_a_window_goes_by_when_jobs_ended_and_final_ones_are_answered_without_asking(
+    office: Office, line: Line, march: Period
+) -> None:
+    old = office.job("i-1")
+    office.clock.advance(8 * 86_400)
+    new = office.job("i-2")
+    office.bill.lines = [line("0.7", start=old.submitted_at), line("0.8", resource="i-2", start=new.submitted_at)]
+    office.bill.through = march.end
+    week = office.collector.retrieve()
+    assert [job.job_id for job in week.jobs] == [new.id]
+    again = office.collector.retrieve(days_back=30)
+    assert [(job.job_id, job.status) for job in again.jobs] == [(old.id, "success"), (new.id, "success")]
+    assert (again.processed, again.successful, again.calls) == (2, 2, 0)
+    assert office.collector.retrieve(job_ids=[old.id]).calls == 0
+    assert office.collector.retrieve(job_ids=[old.id], again=True).calls == 1
+    assert list(again.as_dict())[:4] == ["processed", "successful", "failed", "pending"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tallygate.billing.charge import Charge
 from tallygate.billing.collect import Delivery
 from tallygate.billing.versions import Band, VersionState, current
-from tallygate.jobs.job import Job
+from tallygate.jobs.job import CostState, Job
 from tallygate.money import Money
 from tallygate.times import Period
 
@@ -151,3 +151,22 @@ def test_a_missing_delivery_that_comes_late_can_change_which_one_counts(
         VersionState.CURRENT,
         VersionState.SUPERSEDED,
     ]
+
+
+def test_a_later_bill_that_is_less_complete_makes_a_final_cost_open_again(
+    office: Office, line: Callable[..., Charge], march: Period
+) -> None:
+    """What is final follows from the bill that counts, not from what was once believed."""
+    job = office.job("i-1", start=march.start)
+    for issued, through in ((1, march.end), (2, march.start)):
+        office.collector.deliver(
+            Delivery(
+                source="aws",
+                period=march,
+                charges=[line("0.9")],
+                issued_at=march.end + issued * DAY,
+                complete_through=through,
+            )
+        )
+        expected = CostState.FINAL if through == march.end else CostState.BILLED
+        assert office.jobs.get(job.id).cost_state is expected

@@ -72,6 +72,7 @@ class Cloud:
     creates: list[str] = field(default_factory=list)
     terminated: list[str] = field(default_factory=list)
     fail_launch: list[ProviderError] = field(default_factory=list)
+    fail_terminate: list[ProviderError] = field(default_factory=list)
     after_making: bool = False
     hidden: set[str] = field(default_factory=set)
     partial: bool = False
@@ -140,6 +141,8 @@ class Cloud:
         return Listing(provider=self.name, began_at=self.clock.now(), complete=True, launches=tuple(shown))
 
     def terminate(self, machine_id: str) -> None:
+        if self.fail_terminate:
+            raise self.fail_terminate.pop(0)
         self.terminated.append(machine_id)
         machine = self.machines.get(machine_id)
         if machine is not None and not machine.stubborn and machine.launch.state is not MachineState.ENDED:

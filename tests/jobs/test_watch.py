@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tallygate.errors import Unavailable
 from tallygate.jobs.job import AttemptState, CostState, JobState
 from tallygate.jobs.milestones import Milestone
 from tallygate.money import Money
@@ -194,6 +195,19 @@ def test_an_orphan_is_marked_first_and_ended_later(house):
     assert house.cloud.terminated == []
     house.reconcile(after=61)
     assert house.cloud.terminated == ["m-2"]
+
+
+def test_an_orphan_that_cannot_be_told_to_end_does_not_stop_the_others(house):
+    job = house.submit()
+    order = house.cloud.machines["m-1"].order
+    finish(house, job)
+    house.reconcile()
+    house.cloud.make(order)
+    house.cloud.make(order)
+    house.reconcile()
+    house.cloud.fail_terminate = [Unavailable("503")]
+    assert any("could not be told" in line for line in house.reconcile(after=61))
+    assert house.cloud.terminated == ["m-3"]
 
 
 def test_a_machine_of_another_installation_is_never_touched(house):

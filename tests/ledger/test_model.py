@@ -105,6 +105,14 @@ class Jars:
         return not self.hard or self.held + self.spent + amount <= self.limit
 
 
+class TickingClock(ManualClock):
+    """A clock that never shows the same moment twice, as real ones do not."""
+
+    def now(self) -> datetime:
+        self.advance(0.000001)
+        return super().now()
+
+
 class Crash(Exception):
     """The process that dies midway."""
 
@@ -115,7 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, fresh_url: Callable[[], str]) -> None:
         super().__init__()
         self.url = fresh_url()
-        self.clock = ManualClock(START)
+        self.clock = TickingClock(START)
         self.entropy = SeededEntropy()
         self.budgets: dict[str, Budget] = {}
         self.windows: dict[tuple[str, datetime], Jars] = {}
@@ -203,12 +211,13 @@ class LedgerMachine(RuleBasedStateMachine):
         job = f"job-{len(self.asked)}"
         if not budgets and not own:
             return
+        until = self.clock.now() + timedelta(hours=2)
         asked = {
             "job_id": job,
             "budgets": budgets,
             "job_limit": Money(max(0, amount + margin)) if margin <= 20 else None,
             "amount": Money(amount),
-            "expires_at": self.clock.now() + timedelta(hours=2),
+            "expires_at": until,
             "own_account": own,
         }
         limit = amount if margin > 20 else max(0, amount + margin)
@@ -222,7 +231,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for budget in budgets:
                 self.current(budget.name)
             for jars in places:
-                jars.claims[job] = Claim(amount, amount, self.clock.now() + timedelta(hours=2))
+                jars.claims[job] = Claim(amount, amount, until)
             assert held == self.book.holds(job)
         else:
             with pytest.raises(BudgetExceeded):

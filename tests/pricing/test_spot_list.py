@@ -86,10 +86,10 @@ def test_a_row_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, 
         spot_list.read(written(tmp_path, ROW | change))
 
 
-def test_a_missing_list_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_list_says_how_to_do_without(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         spot_list.read(tmp_path / "spot_prices.json")
-    assert "find_cheapest_instance.py" in error.value.cure
+    assert "--from-spot-prices" in error.value.cure
 
 
 @pytest.mark.parametrize("index", [-1, 2])

@@ -79,6 +79,13 @@ def test_a_job_report_has_the_documented_keys(records: Records) -> None:
     assert report["holds"][0]["amount"] == Decimal(20)
 
 
+@pytest.mark.parametrize(("actual", "percent"), [("1", "100.0"), ("1.5", "50.0"), ("0.5", "50.0"), ("5", "0.0")])
+def test_accuracy_runs_from_nothing_to_a_hundred(records: Records, actual: str, percent: str) -> None:
+    job = records.job(billed=actual, estimated="1")
+    report = job_summary(records.database, records.book, job.id, now=records.clock.now())
+    assert report.accuracy_percent == Decimal(percent)
+
+
 def test_a_job_that_is_not_billed_has_no_actual_cost(records: Records) -> None:
     """Neither zero nor the estimate stands in for a bill that is not there."""
     job = records.job(budget="2")
@@ -248,6 +255,14 @@ def test_without_any_known_cost_there_is_no_success_rate(records: Records) -> No
     summary = budget_analysis(records.database, records.book, now=records.clock.now()).as_dict()["summary"]
     unknown = ("budget_success_rate", "budget_utilization_percent", "total_spent", "total_savings", "total_overrun")
     assert {key: summary[key] for key in unknown} == dict.fromkeys(unknown)
+
+
+def test_a_job_within_its_budget_is_over_by_nothing(records: Records) -> None:
+    records.job(budget="10", billed="4")
+    report = budget_analysis(records.database, records.book, now=records.clock.now()).as_dict()
+    (job,) = report["recent_budget_jobs"]
+    assert (job["within_budget"], job["over_budget_amount"], job["budget_usage_percent"]) == (True, 0, Decimal("40.0"))
+    assert report["over_budget_jobs"] == []
 
 
 def test_named_budgets_show_their_jars(records: Records) -> None:
