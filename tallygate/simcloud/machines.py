@@ -397,8 +397,8 @@ class Fleet:
         machine.state = MachineState.STOPPED
         machine.stopped_at = self._timeline.now
         if machine.meter is not None and (machine.deallocated or not machine.dialect.stopped_bills):
-            machine.meter.end = self._timeline.now
-            del self._alive[machine.id]
+            machine.meter.end = self._timeline.now if machine.meter.end is None else machine.meter.end
+            self._alive.pop(machine.id, None)
         self._timeline.record("stopped", machine=machine.id)
 
     def _end(self, machine: Machine) -> None:
