@@ -192,8 +192,8 @@ class Collector:
         """Ask for the actual costs of ``job_ids``, or of the jobs that ended within ``days_back`` days.
 
         Jobs whose cost is final are answered without asking, unless ``again``. ``accept`` applies a bill even if its checks
-        say that it is odd. Every bill that an unbilled job of the window could be on is asked for once, so ``jobs_max``
-        bounds the answer and starves nobody. Raises ``UnknownJob``.
+        say that it is odd. Every bill that an unbilled job or an orphan of the window could be on is asked for once, so
+        ``jobs_max`` bounds the answer and starves nobody. Raises ``UnknownJob``.
         """
         now = self._clock.now()
         window = Period(now - timedelta(days=days_back), now + timedelta(microseconds=1))
@@ -201,8 +201,8 @@ class Collector:
         asked = [job.job_id for job in chosen if again or not job.is_final]
         bills: list[Outcome] = []
         before = {name: source.calls for name, source in self._sources.items()}
-        if asked:
-            everybody = job_ids is None and not again
+        everybody = job_ids is None and not again
+        if asked or everybody:
             for name, start in self._store.months(None if everybody else asked, window):
                 if name in self._sources:
                     bills.append(self.collect(self._sources[name], Period.month(start), accept=accept))

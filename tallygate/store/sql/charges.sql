@@ -139,11 +139,19 @@ SELECT job_id, name FROM jobs
 WHERE completed_at IS NOT NULL AND completed_at >= :since AND completed_at < :until AND cost_state = 'final'
 ORDER BY completed_at, job_id LIMIT :most;
 
--- unbilled_lives: when and where machines ran, or may have run, whose jobs ended in a window without a final cost
+-- unbilled_lives: when and where machines ran, or may have run, whose jobs ended in a window without a final cost, and
+-- when and where orphans were seen that no complete bill covers yet
 SELECT a.provider, a.created_at, a.ended_at
 FROM jobs j JOIN attempts a ON a.job_id = j.job_id
 WHERE j.completed_at IS NOT NULL AND j.cost_state <> 'final' AND j.completed_at >= :since AND j.completed_at < :until
-  AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL);
+  AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL)
+UNION ALL
+SELECT o.provider, o.first_seen_at, o.last_seen_at
+FROM orphans o
+WHERE o.last_seen_at >= :since AND o.last_seen_at < :until
+  AND NOT EXISTS (SELECT 1 FROM charge_versions v
+                  WHERE v.source = o.provider AND v.state = 'current' AND v.complete_through >= o.last_seen_at
+                    AND v.period_start <= o.first_seen_at);
 
 -- out_of_balance: current bills whose jobs and unattributed lines do not add up to their control total
 SELECT v.source, v.period_start, v.version, t.currency, t.total_nanos AS control_nanos, coalesce(j.nanos, 0) AS jobs_nanos,
