@@ -157,8 +157,8 @@ class Invariants:
         others = self._of_job.setdefault(job_id, [])
         late = is_late(machine)
         self.late_births += late
-        if any(other.bills and not (late or is_late(other)) for other in others):
-            self.found("R1", f"{machine.id} is the second machine of job {job_id} that bills")
+        if any(other.state is not MachineState.ENDED and not (late or is_late(other)) for other in others):
+            self.found("R1", f"{machine.id} is the second machine of job {job_id}")
         others.append(machine)
         hold = self.records.own_hold(job_id)
         if self.strict and not late and (hold is None or hold["closed_at"] is not None):
