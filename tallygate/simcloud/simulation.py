@@ -39,6 +39,16 @@ from .work import Work
 from .workload import ASK_TAG, Ask, LimitChange, Workload, draw
 from .world import World
 
+_TOLD = {"adopted": "adopted", "an orphan, told to end": "orphans", "is missing": "missed"}
+_EVENTS = {
+    "interrupted": "interrupted",
+    "requeued": "relaunched",
+    "extended": "extended",
+    "stop_requested": "asked to end",
+    "refused": "refused",
+}
+"""What is counted of a watcher's lines and of the jobs' stories."""
+
 ROUNDS = 5
 """How many rounds of a watcher may pass after the last fault until everything is in order."""
 
@@ -52,10 +62,12 @@ _SETTLING_DAYS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a run is made from. ``strict`` None lets the seed decide whether timers work in this run.
+    """What a run is made from.
 
-    ``scheduler_dies_at``: seconds after the start at which every process dies and none starts again, the clouds cannot be
-    reached and the store is gone, until the world is healed. ``rates`` replace those that the seed draws for some faults.
+    ``store``: ``:memory:``, ``file`` for a file of the run's own, or the URL of an empty store. ``strict`` None lets the seed
+    decide whether the timers of machines work in this run. ``scheduler_dies_at``: so many seconds after the first machine was
+    made every process dies and none starts again, until the world is healed. ``rates`` replace those that the seed draws
+    for some faults.
     """
 
     seed: int
@@ -75,12 +87,14 @@ class Settings:
             words.append(f"--jobs {self.jobs}")
         if self.hours != plain.hours:
             words.append(f"--hours {self.hours}")
+        if self.store == "file":
+            words.append("--store file")
+        if bug is not None:
+            return " ".join([*words, f"--bug {bug}"])  # the bug brings the rest
         if self.strict is not None:
-            words.append("--timers-work" if self.strict else "--timers-break")
+            words.append("--timers work" if self.strict else "--timers break")
         if self.scheduler_dies_at is not None:
             words.append(f"--scheduler-dies-at {self.scheduler_dies_at}")
-        if bug is not None:
-            words.append(f"--bug {bug}")
         return " ".join(words)
 
 
@@ -130,7 +144,8 @@ class Simulation:
         self.world.faults.set(settings.rates)
         self.fate = Fate(self.world.faults, self.world.stream("fate"), networked=len(self.hosts) > 1)
         self.processes = Processes(self.world, self.fate)
-        self.database: Database = open_store(settings.store, clock=self.world.clock)
+        store = str(folder / "cloud_jobs.db") if settings.store == "file" else settings.store
+        self.database: Database = open_store(store, clock=self.world.clock)
         self.house = Installation(
             self.world,
             self.database,
@@ -146,6 +161,7 @@ class Simulation:
         self._interval = chance.pick((60, 120, 300, 600, 900))
         self._watchers = 1 + chance.chance(400_000)
         self._restarting = True
+        self._doomed = False
         self.world.fleet.work_of = self._work_of
         self.processes.on_commit = self.house.invariants.committed
         self.world.after_event.append(self._after_event)
@@ -160,6 +176,9 @@ class Simulation:
         self._set_up()
         self._start()
         self._run_for(self.settings.hours * HOUR)
+        if self.settings.scheduler_dies_at is not None and not self.is_broken:
+            self.house.invariants.check_ends()
+            self.house.invariants.verify()
         self._heal()
         self._converge()
         self._last_bills()
@@ -197,8 +216,6 @@ class Simulation:
             self._later(f"watcher-{number + 1}", number * 7, self._watch)
         self._later("collector", 6 * 3600, self._collect)
         self._later_in_world(3600, self._step_clocks)
-        if self.settings.scheduler_dies_at is not None:
-            self._later_in_world(self.settings.scheduler_dies_at, self._everything_dies)
 
     def _run_for(self, microseconds_more: int) -> None:
         """Carry on for so long, or to the first broken promise."""
@@ -255,7 +272,9 @@ class Simulation:
     def _watch(self, process: Process) -> None:
         desk = self.house.desk(process)
         while True:
-            desk.reconcile()
+            for line in desk.reconcile().actions:
+                for words, name in _TOLD.items():
+                    self.counts[name] += words in line
             process.sleep(self._interval)
 
     def _collect(self, process: Process) -> None:
@@ -268,6 +287,9 @@ class Simulation:
 
     def _after_event(self) -> None:
         self.house.invariants.after_event()
+        if self.settings.scheduler_dies_at is not None and not self._doomed and self.world.machines:
+            self._doomed = True
+            self._later_in_world(self.settings.scheduler_dies_at, self._everything_dies)
         while self._ended_seen < len(self.processes.ended):
             self._ended(self.processes.ended[self._ended_seen])
             self._ended_seen += 1
@@ -391,6 +413,8 @@ class Simulation:
         for rows in records.attempts.values():
             counts["attempts"] += len(rows)
             counts["attempts void"] += sum(row["state"] == "void" for row in rows.values())
+            for row in self.database.all("jobs.events", job_id=str(next(iter(rows.values()))["job_id"])):
+                counts[_EVENTS.get(str(row["event"]), "events")] += 1
         counts["machines"] = len(self.world.machines)
         counts["late births"] = self.house.invariants.late_births
         counts["commits"] = self.processes.commits
