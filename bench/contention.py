@@ -206,12 +206,18 @@ def contend(
     seconds: float = 0.0,
     queue: bool = True,
     watched: bool = True,
-    demand: int = 0,
+    limit: Money | None = None,
+    killed: int = 0,
 ) -> Outcome:
-    """Let ``processes`` ask ``admissions`` times each, or for ``seconds``. The limits are half of ``demand`` calls each."""
+    """Let ``processes`` ask ``admissions`` times each, or for ``seconds``; the limits are half of what is asked for.
+
+    ``killed`` of them are ended by SIGKILL on the way and report nothing.
+    """
     database, book = open_book(url)
-    for name, limit in limits(names, processes, demand or admissions).items():
-        book.add_budget(name=name, limit=limit)
+    for name, half in (
+        dict.fromkeys(names, limit) if limit is not None else limits(names, processes, admissions)
+    ).items():
+        book.add_budget(name=name, limit=half)
     database.close()
     start, stop = _SPAWN.Barrier(processes + watched + 1), _SPAWN.Event()
     answers, looks = _SPAWN.Queue(), _SPAWN.Queue()
@@ -224,18 +230,24 @@ def contend(
         process.start()
     start.wait(PATIENCE_SECONDS)
     begun = time.perf_counter()
-    reports = [answers.get(timeout=PATIENCE_SECONDS) for _ in crew]
+    for process in crew[:killed]:
+        time.sleep(seconds / (killed + 1))
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+    reports = [answers.get(timeout=PATIENCE_SECONDS) for _ in crew[killed:]]
     taken = time.perf_counter() - begun
     stop.set()
     sampled = looks.get(timeout=PATIENCE_SECONDS) if observer else Sampled()
     for process in [*crew, *([observer] if observer else [])]:
         process.join(PATIENCE_SECONDS)
     reports.sort(key=lambda report: report.worker)
-    return Outcome(reports, sampled, taken, problems_after(url, names, reports, sampled))
+    return Outcome(reports, sampled, taken, problems_after(url, names, reports, sampled, all_told=not killed))
 
 
-def problems_after(url: str, names: tuple[str, ...], reports: list[Report], sampled: Sampled) -> list[str]:
-    """Every promise that was not kept, in words."""
+def problems_after(
+    url: str, names: tuple[str, ...], reports: list[Report], sampled: Sampled, *, all_told: bool = True
+) -> list[str]:
+    """Every promise that was not kept, in words. ``all_told`` means that no worker was killed before it reported."""
     database, book = open_book(url)
     problems = [f"worker {report.worker}: {surprise}" for report in reports for surprise in report.surprises[:3]]
     problems += [f"observer: {surprise}" for surprise in sampled.surprises[:3]]
@@ -251,7 +263,7 @@ def problems_after(url: str, names: tuple[str, ...], reports: list[Report], samp
             for report in reports
             if (charged := charged_by(report.worker, names)) == name or charged.startswith(f"{name}/")
         )
-        if account.held.nanos != told:
+        if account.held.nanos != told if all_told else account.held.nanos < told:
             problems.append(f"{name}: {account.held.shown()} is held, {Money(told).shown()} was acknowledged")
         if account.available.nanos < 0:
             problems.append(f"{name} is {(-account.available).shown()} over its limit")

@@ -6,6 +6,32 @@ CREATE OR REPLACE FUNCTION refuse_change()
 AS $$
 BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $$;
 
+CREATE DOMAIN currency_code AS text CONSTRAINT currency_code_check CHECK ((length(VALUE) = 3));
+
+CREATE DOMAIN sha256_hex AS text CONSTRAINT sha256_hex_check CHECK ((length(VALUE) = 64));
+
+CREATE DOMAIN no_or_yes AS integer CONSTRAINT no_or_yes_check CHECK ((VALUE = ANY (ARRAY[0, 1])));
+
+CREATE DOMAIN counted AS bigint CONSTRAINT counted_check CHECK ((VALUE >= 0));
+
+CREATE DOMAIN numbered AS bigint CONSTRAINT numbered_check CHECK ((VALUE > 0));
+
+CREATE DOMAIN amount_nanos AS bigint CONSTRAINT amount_nanos_check CHECK (((VALUE >= 1) AND (VALUE <= '100000000000000000'::bigint)));
+
+CREATE DOMAIN limit_nanos AS bigint CONSTRAINT limit_nanos_check CHECK (((VALUE >= 0) AND (VALUE <= '100000000000000000'::bigint)));
+
+CREATE DOMAIN cost_nanos AS bigint CONSTRAINT cost_nanos_check CHECK (((VALUE >= '-100000000000000000'::bigint) AND (VALUE <= '100000000000000000'::bigint)));
+
+CREATE DOMAIN held_nanos AS bigint CONSTRAINT held_nanos_check CHECK (((VALUE >= 0) AND (VALUE <= '4000000000000000000'::bigint)));
+
+CREATE DOMAIN spent_nanos AS bigint CONSTRAINT spent_nanos_check CHECK (((VALUE >= '-4000000000000000000'::bigint) AND (VALUE <= '4000000000000000000'::bigint)));
+
+CREATE DOMAIN excess_nanos AS bigint CONSTRAINT excess_nanos_check CHECK ((VALUE >= 0));
+
+CREATE DOMAIN jar AS text CONSTRAINT jar_check CHECK ((VALUE = ANY (ARRAY['limit'::text, 'available'::text, 'held'::text, 'spent'::text])));
+
+CREATE DOMAIN entry_kind AS text CONSTRAINT entry_kind_check CHECK ((VALUE = ANY (ARRAY['fund'::text, 'defund'::text, 'authorize'::text, 'extend'::text, 'trim'::text, 'capture'::text, 'overrun'::text, 'release'::text, 'expire'::text, 'refund'::text, 'reverse'::text])));
+
 CREATE TABLE schema_migrations (
     number integer NOT NULL,
     name text NOT NULL,
@@ -46,32 +72,24 @@ CREATE TABLE budgets (
 CREATE INDEX budgets_scope ON budgets USING btree (scope);
 
 CREATE TABLE accounts (
-    account_id text NOT NULL,
+    account_id text COLLATE "C" NOT NULL,
     budget_id text,
     job_id text,
     starts_at timestamp with time zone NOT NULL,
     ends_at timestamp with time zone NOT NULL,
-    currency text NOT NULL,
-    hard integer NOT NULL,
-    limit_nanos bigint NOT NULL,
-    held_nanos bigint NOT NULL,
-    spent_nanos bigint NOT NULL,
-    excess_nanos bigint NOT NULL,
-    entries bigint NOT NULL,
-    head text NOT NULL,
+    currency currency_code NOT NULL,
+    hard no_or_yes NOT NULL,
+    limit_nanos limit_nanos NOT NULL,
+    held_nanos held_nanos NOT NULL,
+    spent_nanos spent_nanos NOT NULL,
+    excess_nanos excess_nanos NOT NULL,
+    entries counted NOT NULL,
+    head sha256_hex NOT NULL,
     CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
     CONSTRAINT accounts_budget_id_starts_at_key UNIQUE (budget_id, starts_at),
     CONSTRAINT accounts_job_id_key UNIQUE (job_id),
     CONSTRAINT accounts_budget_id_fkey FOREIGN KEY (budget_id) REFERENCES budgets(budget_id),
-    CONSTRAINT accounts_currency_check CHECK ((length(currency) = 3)),
-    CONSTRAINT accounts_entries_check CHECK ((entries >= 0)),
-    CONSTRAINT accounts_excess_nanos_check CHECK ((excess_nanos >= 0)),
-    CONSTRAINT accounts_hard_check CHECK ((hard = ANY (ARRAY[0, 1]))),
-    CONSTRAINT accounts_head_check CHECK ((length(head) = 64)),
-    CONSTRAINT accounts_held_nanos_check CHECK (((held_nanos >= 0) AND (held_nanos <= '4000000000000000000'::bigint))),
-    CONSTRAINT accounts_limit_nanos_check CHECK (((limit_nanos >= 0) AND (limit_nanos <= '100000000000000000'::bigint))),
-    CONSTRAINT accounts_spent_nanos_check CHECK (((spent_nanos >= '-4000000000000000000'::bigint) AND (spent_nanos <= '4000000000000000000'::bigint))),
-    CONSTRAINT never_over_the_limit CHECK (((held_nanos + spent_nanos) <= (limit_nanos + excess_nanos))),
+    CONSTRAINT never_over_the_limit CHECK ((((held_nanos)::bigint + (spent_nanos)::bigint) <= ((limit_nanos)::bigint + (excess_nanos)::bigint))),
     CONSTRAINT one_owner CHECK (((budget_id IS NULL) <> (job_id IS NULL)))
 );
 
@@ -80,26 +98,20 @@ CREATE TRIGGER accounts_are_never_deleted BEFORE DELETE ON accounts FOR EACH ROW
 CREATE TRIGGER accounts_are_never_emptied BEFORE TRUNCATE ON accounts FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('accounts are never deleted');
 
 CREATE TABLE holds (
-    job_id text NOT NULL,
-    account_id text NOT NULL,
-    amount_nanos bigint NOT NULL,
-    captured_nanos bigint NOT NULL,
-    released_nanos bigint NOT NULL,
-    spent_nanos bigint NOT NULL,
+    job_id text COLLATE "C" NOT NULL,
+    account_id text COLLATE "C" NOT NULL,
+    amount_nanos amount_nanos NOT NULL,
+    captured_nanos counted NOT NULL,
+    released_nanos counted NOT NULL,
+    spent_nanos cost_nanos NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     opened_at timestamp with time zone NOT NULL,
     closed_at timestamp with time zone,
-    revision bigint NOT NULL,
-    seal text NOT NULL,
+    revision counted NOT NULL,
+    seal sha256_hex NOT NULL,
     CONSTRAINT holds_pkey PRIMARY KEY (job_id, account_id),
-    CONSTRAINT closed_is_empty CHECK (((closed_at IS NULL) OR ((captured_nanos + released_nanos) = amount_nanos))),
-    CONSTRAINT holds_amount_nanos_check CHECK (((amount_nanos >= 1) AND (amount_nanos <= '100000000000000000'::bigint))),
-    CONSTRAINT holds_captured_nanos_check CHECK ((captured_nanos >= 0)),
-    CONSTRAINT holds_released_nanos_check CHECK ((released_nanos >= 0)),
-    CONSTRAINT holds_revision_check CHECK ((revision >= 0)),
-    CONSTRAINT holds_seal_check CHECK ((length(seal) = 64)),
-    CONSTRAINT holds_spent_nanos_check CHECK (((spent_nanos >= '-100000000000000000'::bigint) AND (spent_nanos <= '100000000000000000'::bigint))),
-    CONSTRAINT nothing_from_nowhere CHECK (((captured_nanos + released_nanos) <= amount_nanos))
+    CONSTRAINT closed_is_empty CHECK (((closed_at IS NULL) OR (((captured_nanos)::bigint + (released_nanos)::bigint) = (amount_nanos)::bigint))),
+    CONSTRAINT nothing_from_nowhere CHECK ((((captured_nanos)::bigint + (released_nanos)::bigint) <= (amount_nanos)::bigint))
 );
 
 CREATE TRIGGER holds_are_never_deleted BEFORE DELETE ON holds FOR EACH ROW EXECUTE FUNCTION refuse_change('holds are never deleted');
@@ -107,26 +119,21 @@ CREATE TRIGGER holds_are_never_deleted BEFORE DELETE ON holds FOR EACH ROW EXECU
 CREATE TRIGGER holds_are_never_emptied BEFORE TRUNCATE ON holds FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('holds are never deleted');
 
 CREATE TABLE entries (
-    account_id text NOT NULL,
-    sequence bigint NOT NULL,
+    account_id text COLLATE "C" NOT NULL,
+    sequence numbered NOT NULL,
     job_id text,
-    kind text NOT NULL,
-    amount_nanos bigint NOT NULL,
-    source text NOT NULL,
-    target text NOT NULL,
-    key text NOT NULL,
+    kind entry_kind NOT NULL,
+    amount_nanos amount_nanos NOT NULL,
+    source jar NOT NULL,
+    target jar NOT NULL,
+    key text COLLATE "C" NOT NULL,
     at timestamp with time zone NOT NULL,
     author text NOT NULL,
     reason text NOT NULL,
-    hash text NOT NULL,
+    hash sha256_hex NOT NULL,
     CONSTRAINT entries_pkey PRIMARY KEY (account_id, sequence),
     CONSTRAINT entries_account_id_key_key UNIQUE (account_id, key),
-    CONSTRAINT entries_amount_nanos_check CHECK (((amount_nanos >= 1) AND (amount_nanos <= '100000000000000000'::bigint))),
-    CONSTRAINT entries_check CHECK (((target = ANY (ARRAY['limit'::text, 'available'::text, 'held'::text, 'spent'::text])) AND (target <> source))),
-    CONSTRAINT entries_hash_check CHECK ((length(hash) = 64)),
-    CONSTRAINT entries_kind_check CHECK ((kind = ANY (ARRAY['fund'::text, 'defund'::text, 'authorize'::text, 'extend'::text, 'trim'::text, 'capture'::text, 'overrun'::text, 'release'::text, 'expire'::text, 'refund'::text, 'reverse'::text]))),
-    CONSTRAINT entries_sequence_check CHECK ((sequence > 0)),
-    CONSTRAINT entries_source_check CHECK ((source = ANY (ARRAY['limit'::text, 'available'::text, 'held'::text, 'spent'::text])))
+    CONSTRAINT two_sides CHECK (((target)::text <> (source)::text))
 );
 
 CREATE TRIGGER entries_are_never_updated BEFORE UPDATE ON entries FOR EACH ROW EXECUTE FUNCTION refuse_change('entries are never changed: append a correction');
@@ -479,7 +486,7 @@ INSERT INTO schema_migrations VALUES (0, 'schema_migrations',
     '6600c26776bcc38a254ff60b7e6a9b91b417b9c8717059527a042e36552a9601', now());
 
 INSERT INTO schema_migrations VALUES (1, 'ledger',
-    '075e471f7bb3b024465819f4e2d3fdd18e0cf717b74569e8f158bfc2d6750471', now());
+    '94aba038e7787a0719581c986daee5c3adf418d19e18e05afee1737b42a497a8', now());
 
 INSERT INTO schema_migrations VALUES (2, 'jobs',
     'e9fe2f6cbd331add670886a22dabfc075872c8f427a1d78fccfd6e13132c5a5b', now());

@@ -74,14 +74,15 @@ CREATE TABLE entries (
                                                 'release', 'expire', 'refund', 'reverse')),
     amount_nanos  INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
-    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
+    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent')),
     key           TEXT NOT NULL,
     at            TEXT NOT NULL,
     author        TEXT NOT NULL,
     reason        TEXT NOT NULL,
     hash          TEXT NOT NULL CHECK (length(hash) = 64),
     PRIMARY KEY (account_id, sequence),
-    UNIQUE (account_id, key)
+    UNIQUE (account_id, key),
+    CONSTRAINT two_sides CHECK (target <> source)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER entries_are_never_updated BEFORE UPDATE ON entries
@@ -376,7 +377,7 @@ INSERT INTO schema_migrations VALUES (0, 'schema_migrations',
     'e8a01aa69f6e9c3a04eaf7b6dd7664305ba11213142719cb2d7aef14da6a115b', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (1, 'ledger',
-    '57068e97b008bd4b6375e8e057c7ca232802cf4b03a58519ec73b1daef13597e', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+    'c8ed2bcb116eafeb965ca3203175e89a62211d98f39f4079b0ef2d2309269a5e', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
 INSERT INTO schema_migrations VALUES (2, 'jobs',
     '77f3a3c07f67971b889070b370219668cb55cd7686f02a28eda6bb924a3b0fff', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

@@ -21,20 +21,37 @@ CREATE TABLE budgets (
 );
 CREATE INDEX budgets_scope ON budgets (scope);
 
+-- The bounds of the ledger's columns are domains, because PostgreSQL prepares a domain's check once per session and a
+-- table's checks anew in every statement, and an admission touches three tables.
+CREATE DOMAIN currency_code AS TEXT CHECK (length(VALUE) = 3);
+CREATE DOMAIN sha256_hex AS TEXT CHECK (length(VALUE) = 64);
+CREATE DOMAIN no_or_yes AS INTEGER CHECK (VALUE IN (0, 1));
+CREATE DOMAIN counted AS BIGINT CHECK (VALUE >= 0);
+CREATE DOMAIN numbered AS BIGINT CHECK (VALUE > 0);
+CREATE DOMAIN amount_nanos AS BIGINT CHECK (VALUE BETWEEN 1 AND 100000000000000000);
+CREATE DOMAIN limit_nanos AS BIGINT CHECK (VALUE BETWEEN 0 AND 100000000000000000);
+CREATE DOMAIN cost_nanos AS BIGINT CHECK (VALUE BETWEEN -100000000000000000 AND 100000000000000000);
+CREATE DOMAIN held_nanos AS BIGINT CHECK (VALUE BETWEEN 0 AND 4000000000000000000);
+CREATE DOMAIN spent_nanos AS BIGINT CHECK (VALUE BETWEEN -4000000000000000000 AND 4000000000000000000);
+CREATE DOMAIN excess_nanos AS BIGINT CHECK (VALUE >= 0);
+CREATE DOMAIN jar AS TEXT CHECK (VALUE IN ('limit', 'available', 'held', 'spent'));
+CREATE DOMAIN entry_kind AS TEXT CHECK (VALUE IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
+                                                  'release', 'expire', 'refund', 'reverse'));
+
 CREATE TABLE accounts (
     account_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     budget_id     TEXT REFERENCES budgets (budget_id),
     job_id        TEXT UNIQUE,
     starts_at     TIMESTAMPTZ NOT NULL,
     ends_at       TIMESTAMPTZ NOT NULL,
-    currency      TEXT NOT NULL CHECK (length(currency) = 3),
-    hard          INTEGER NOT NULL CHECK (hard IN (0, 1)),
-    limit_nanos   BIGINT NOT NULL CHECK (limit_nanos BETWEEN 0 AND 100000000000000000),
-    held_nanos    BIGINT NOT NULL CHECK (held_nanos BETWEEN 0 AND 4000000000000000000),
-    spent_nanos   BIGINT NOT NULL CHECK (spent_nanos BETWEEN -4000000000000000000 AND 4000000000000000000),
-    excess_nanos  BIGINT NOT NULL CHECK (excess_nanos >= 0),
-    entries       BIGINT NOT NULL CHECK (entries >= 0),
-    head          TEXT NOT NULL CHECK (length(head) = 64),
+    currency      currency_code NOT NULL,
+    hard          no_or_yes NOT NULL,
+    limit_nanos   limit_nanos NOT NULL,
+    held_nanos    held_nanos NOT NULL,
+    spent_nanos   spent_nanos NOT NULL,
+    excess_nanos  excess_nanos NOT NULL,
+    entries       counted NOT NULL,
+    head          sha256_hex NOT NULL,
     -- The promise itself: beyond the limit only by what an overrun, a lowered limit or a soft budget has put on record.
     CONSTRAINT never_over_the_limit CHECK (held_nanos + spent_nanos <= limit_nanos + excess_nanos),
     CONSTRAINT one_owner CHECK ((budget_id IS NULL) <> (job_id IS NULL)),
@@ -46,15 +63,15 @@ CREATE TABLE accounts (
 CREATE TABLE holds (
     job_id          TEXT COLLATE "C" NOT NULL,
     account_id      TEXT COLLATE "C" NOT NULL,
-    amount_nanos    BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
-    captured_nanos  BIGINT NOT NULL CHECK (captured_nanos >= 0),
-    released_nanos  BIGINT NOT NULL CHECK (released_nanos >= 0),
-    spent_nanos     BIGINT NOT NULL CHECK (spent_nanos BETWEEN -100000000000000000 AND 100000000000000000),
+    amount_nanos    amount_nanos NOT NULL,
+    captured_nanos  counted NOT NULL,
+    released_nanos  counted NOT NULL,
+    spent_nanos     cost_nanos NOT NULL,
     expires_at      TIMESTAMPTZ NOT NULL,
     opened_at       TIMESTAMPTZ NOT NULL,
     closed_at       TIMESTAMPTZ,
-    revision        BIGINT NOT NULL CHECK (revision >= 0),
-    seal            TEXT NOT NULL CHECK (length(seal) = 64),
+    revision        counted NOT NULL,
+    seal            sha256_hex NOT NULL,
     PRIMARY KEY (job_id, account_id),
     CONSTRAINT nothing_from_nowhere CHECK (captured_nanos + released_nanos <= amount_nanos),
     CONSTRAINT closed_is_empty CHECK (closed_at IS NULL OR captured_nanos + released_nanos = amount_nanos)
@@ -62,20 +79,20 @@ CREATE TABLE holds (
 
 CREATE TABLE entries (
     account_id    TEXT COLLATE "C" NOT NULL,
-    sequence      BIGINT NOT NULL CHECK (sequence > 0),
+    sequence      numbered NOT NULL,
     job_id        TEXT,
-    kind          TEXT NOT NULL CHECK (kind IN ('fund', 'defund', 'authorize', 'extend', 'trim', 'capture', 'overrun',
-                                                'release', 'expire', 'refund', 'reverse')),
-    amount_nanos  BIGINT NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
-    source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
-    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
+    kind          entry_kind NOT NULL,
+    amount_nanos  amount_nanos NOT NULL,
+    source        jar NOT NULL,
+    target        jar NOT NULL,
     key           TEXT COLLATE "C" NOT NULL,
     at            TIMESTAMPTZ NOT NULL,
     author        TEXT NOT NULL,
     reason        TEXT NOT NULL,
-    hash          TEXT NOT NULL CHECK (length(hash) = 64),
+    hash          sha256_hex NOT NULL,
     PRIMARY KEY (account_id, sequence),
-    UNIQUE (account_id, key)
+    UNIQUE (account_id, key),
+    CONSTRAINT two_sides CHECK (target <> source)
 );
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -66,14 +66,15 @@ CREATE TABLE entries (
                                                 'release', 'expire', 'refund', 'reverse')),
     amount_nanos  INTEGER NOT NULL CHECK (amount_nanos BETWEEN 1 AND 100000000000000000),
     source        TEXT NOT NULL CHECK (source IN ('limit', 'available', 'held', 'spent')),
-    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent') AND target <> source),
+    target        TEXT NOT NULL CHECK (target IN ('limit', 'available', 'held', 'spent')),
     key           TEXT NOT NULL,
     at            TEXT NOT NULL,
     author        TEXT NOT NULL,
     reason        TEXT NOT NULL,
     hash          TEXT NOT NULL CHECK (length(hash) = 64),
     PRIMARY KEY (account_id, sequence),
-    UNIQUE (account_id, key)
+    UNIQUE (account_id, key),
+    CONSTRAINT two_sides CHECK (target <> source)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER entries_are_never_updated BEFORE UPDATE ON entries

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import Unavailable, UsageError
+from ..money import Money
 from .job import Attempt, Job
 
 LOG = "log.txt"
@@ -38,8 +39,8 @@ ENVIRONMENT_BYTES_MAX = 256 * 1024
 RESTORES_MAX = 10
 """How many earlier attempts are asked for a checkpoint, newest first."""
 
-SHELL_ARITHMETIC_MAX = 2**62
-"""The machine's shell computes the money spent in 64 bits; half of that leaves room for its own steps."""
+HOURLY_PRICE_MAX = Money.of(1_000_000)
+"""A machine's shell counts nano-units in 64 bits: with prices up to this one, an hour's 3600-fold still fits."""
 
 REPORT_BYTES_MAX = 64 * 1024
 
@@ -158,7 +159,7 @@ def document(job: Job, attempt: Attempt, settings: Settings, *, signed: Mapping[
     """
     spec, offer = job.spec, attempt.offer
     check(command=spec.command, image=spec.image, environment=spec.environment)
-    _check_arithmetic(attempt)
+    _check_price(attempt)
     urls = _places(job, attempt) | dict(signed or {})
     here = offer.provider == "local"
     reserve = reserve_seconds(attempt.run_seconds_max, settings)
@@ -252,11 +253,9 @@ def _check_text(what: str, text: str, bytes_max: int) -> None:
         raise UsageError(f"{what} has {size:,} bytes; {bytes_max:,} is the most", cure="Put it into a file")
 
 
-def _check_arithmetic(attempt: Attempt) -> None:
-    if attempt.price_max.nanos * (attempt.run_seconds_max + 3600) > SHELL_ARITHMETIC_MAX:
-        raise UsageError(
-            f"${attempt.price_max:.2f} an hour for {attempt.run_seconds_max:,} seconds is more than a machine can count"
-        )
+def _check_price(attempt: Attempt) -> None:
+    if attempt.price_max.nanos > HOURLY_PRICE_MAX.nanos:
+        raise UsageError(f"${attempt.price_max:.2f} an hour is more than a machine can count with")
 
 
 def _place(url: str) -> str:

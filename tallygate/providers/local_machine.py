@@ -152,6 +152,14 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def forget_signals() -> None:
+    """Meet every signal as a fresh program does. What a launcher or Python ignores, a shell could never listen for."""
+    for number in signal.valid_signals():
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def reap() -> dict[int, int]:
     """Collect every child that has ended: process id to wait status."""
     ended: dict[int, int] = {}
@@ -350,7 +358,7 @@ class Keeper:
             os.dup2(said, 2)
             os.close(said)
             os.chdir(self._work)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
+            forget_signals()
             words = [str(self._folder / SCRIPT), str(self._folder / DOCUMENT), str(self._work), "exit"]
             os.execv("/bin/sh", ["/bin/sh", *words])  # noqa: S606 (the shell is the program here)
         finally:

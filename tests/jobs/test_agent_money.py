@@ -79,6 +79,7 @@ def test_the_budget_file_is_there_before_the_job_and_stays_current(one: Machine)
         (999_999_999_999, 99_999_999_999_999_999, 1, 999_983),
         (12_345_678_901, 5_000_000_000, 0, 3_601),
         (96, 7, 3, 100_000),
+        (10**15, 10**17, 99_999, 2_592_000),
     ],
 )
 def test_the_machines_arithmetic_is_exact(tmp_path: Path, price: int, held: int, before: int, seconds: int) -> None:

@@ -69,11 +69,11 @@ class Tampering:
             self.run("SET session_replication_role = replica")
             self.run("SET TIME ZONE 'UTC'")
             constraints = self.run(
-                "SELECT conrelid::regclass, conname FROM pg_constraint "
-                "WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace"
+                "SELECT CASE contypid WHEN 0 THEN 'TABLE ' || conrelid::regclass ELSE 'DOMAIN ' || contypid::regtype END, "
+                "conname FROM pg_constraint WHERE contype IN ('c', 'f') AND connamespace = 'public'::regnamespace"
             ).fetchall()
-            for table, name in constraints:
-                self.run(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+            for owner, name in constraints:
+                self.run(f"ALTER {owner} DROP CONSTRAINT IF EXISTS {name}")
 
     def run(self, statement: str, *values: object) -> Any:
         return self.connection.execute(statement if self.sqlite else statement.replace("?", "%s"), values)

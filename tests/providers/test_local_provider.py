@@ -34,7 +34,7 @@ from .contract import ProviderContract, ended, runs_once, shown, until
 SETTINGS = agent.Settings(grace_seconds=1, upload_seconds=2, log_seconds=1, checkpoint_seconds=1)
 
 LAUNCH_AND_DIE = """
-import os, pickle, sys
+import os, pickle, signal, sys
 from pathlib import Path
 from tallygate.money import Money
 from tallygate.providers import local
@@ -46,6 +46,10 @@ if crash == "before the machine starts":
     provider._start = lambda place: os.kill(os.getpid(), 9)
 elif crash == "before its folder has its name":
     Path.rename = lambda self, target: os.kill(os.getpid(), 9)
+elif crash == "with a deaf launcher":
+    for number in (1, 2, 13, 15):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {10, 12, 15})
 provider.launch(order)
 os.kill(os.getpid(), 9)
 """
@@ -384,6 +388,21 @@ def test_a_machine_lives_on_in_a_session_of_its_own_without_descriptors_of_its_l
         opened = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
         assert not any("launchers-own" in path for path in opened)
         assert not any(path.startswith("/dev/pts") for path in opened)
+
+
+def test_a_job_hears_signals_that_its_launcher_did_not(desk: LocalDesk) -> None:
+    """Started under nohup, or by a server that ignores signals, a machine and its job still listen to them."""
+    order = desk.order(
+        "grep -E 'Sig(Blk|Ign)' /proc/self/status; trap 'echo heard; exit 0' TERM; echo ready; sleep 60 & wait"
+    )
+    desk.launch_from_a_process_that_dies(order, "with a deaf launcher")
+    until(lambda: "ready" in desk.log(order), "the job")
+    desk.provider.terminate(order.token)
+    assert ended(desk, order).end_reason == "stopped"
+    lines = desk.log(order).splitlines()
+    # The shell itself takes the keyboard's two signals away from what it runs in the background.
+    assert [line.split()[1].lstrip("0") for line in lines[:2]] == ["", "6"]
+    assert "heard" in lines
 
 
 def test_nothing_of_the_launchers_environment_but_the_usual_reaches_a_job(
