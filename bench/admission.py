@@ -170,7 +170,8 @@ def together(*, rounds: int, seconds: float, processes: int) -> bool:
 
 
 def _median(found: list[Outcome], figure: str) -> float:
-    return statistics.median(getattr(outcome, figure) for outcome in found)
+    middle: float = statistics.median(getattr(outcome, figure) for outcome in found)
+    return middle
 
 
 def _worst(found: list[Outcome]) -> float:

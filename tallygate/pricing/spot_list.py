@@ -35,7 +35,9 @@ def read(path: Path) -> list[Offer]:
         written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         rows = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal, parse_constant=_no_constant)
     except FileNotFoundError:
-        raise UsageError(f"There is no price list at {path}", cure="Save one there, or leave out --from-spot-prices") from None
+        raise UsageError(
+            f"There is no price list at {path}", cure="Save one there, or leave out --from-spot-prices"
+        ) from None
     except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
