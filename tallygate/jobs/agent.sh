@@ -265,7 +265,8 @@ tg_watch() {
     [ "$tg_reason" = interrupted ] || tg_reason=deadline
     [ -e "$tg_folder/ended" ] && exit 0
     if [ -r "$tg_folder/pid" ]; then { read -r tg_job <"$tg_folder/pid"; } 2>/dev/null; fi
-    { kill -s KILL "$tg_main" && wait "$tg_main"; } 2>/dev/null
+    # The agent with whatever it waits for, where it leads a group of its own; else it alone.
+    { kill -s KILL -- "-$tg_main" || kill -s KILL "$tg_main"; } 2>/dev/null
     tg_signal KILL
     if [ -r "$tg_folder/status" ]; then
         { read -r tg_status tg_reason tg_detail <"$tg_folder/status"; } 2>/dev/null

@@ -144,6 +144,10 @@ class Machine:
             # Where the agent did not get to it in time, the watchdog reports in its place.
             while self.object(agent.RESULT) is None and self.processes() and time.monotonic() < end:
                 time.sleep(0.02)
+            # What a job started may take a moment to be gone, and nothing of it may stay.
+            while (left := self.processes()) and time.monotonic() < end + 2:
+                time.sleep(0.02)
+            assert left == [], f"processes outlived their machine: {left}"
         finally:
             self.clear(process)
         return self.report()

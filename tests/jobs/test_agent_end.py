@@ -43,7 +43,6 @@ def test_a_job_past_its_deadline_is_asked_then_killed(machine: Machine) -> None:
     assert report is not None
     assert report.reason == "deadline"
     assert "stopping the job (deadline)" in machine.log()
-    wait_for("all processes are gone", lambda: machine.processes() == [], seconds=3)
 
 
 def test_a_job_that_is_asked_to_stop_has_time_to_save(machine: Machine) -> None:
@@ -211,6 +210,22 @@ def test_when_the_agent_is_killed_the_watchdog_ends_the_job(machine: Machine) ->
     report = machine.report()
     assert report is not None
     assert (report.reason, report.detail) == ("interrupted", "the agent vanished")
+
+
+def test_when_the_agent_is_stuck_the_watchdog_keeps_the_deadline(machine: Machine) -> None:
+    machine.seconds = 4
+    process = machine.start("trap '' TERM; echo ready; while :; do sleep 1; done")
+    try:
+        wait_for("the job", lambda: "ready" in machine.log())
+        process.send_signal(signal.SIGSTOP)
+        process.wait(timeout=4 + 4)
+        wait_for("the report", lambda: machine.object(agent.RESULT), seconds=5)
+        wait_for("all processes are gone", lambda: machine.processes() == [], seconds=5)
+    finally:
+        machine.clear(process)
+    report = machine.report()
+    assert report is not None
+    assert report.reason == "deadline"
 
 
 def test_when_the_watchdog_is_killed_there_is_another(one: Machine) -> None:
