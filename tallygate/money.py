@@ -22,6 +22,7 @@ NANOS_MAX = 10**17
 SECONDS_PER_HOUR = 3600
 
 _DIGITS = frozenset("0123456789")
+_DIGITS_MAX = 40
 _WIDE = Context(prec=60)
 
 
@@ -38,7 +39,9 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.nanos) is not int:
             raise UsageError(f"Money needs a whole number of nano-units, not {self.nanos!r}")
-        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
+        if not (
+            len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha() and self.currency.isupper()
+        ):
             raise UsageError(f"{self.currency!r} is not a currency code", cure="Use three capital letters, such as USD")
 
     # --- making money
@@ -54,10 +57,10 @@ class Money:
         Text must be plain ASCII digits with an optional sign and point: no exponent, separator, blank, or other
         script's digits, all of which ``Decimal`` would take. Raises ``UsageError`` beyond ``NANOS_MAX``.
         """
-        if isinstance(amount, float):
-            raise UsageError(f"A float cannot become money exactly: {amount!r}", cure="Pass decimal text instead")
-        value = parse_decimal(amount) if isinstance(amount, str) else Decimal(amount)
-        return cls(_whole(value * NANOS_PER_UNIT, ROUND_HALF_EVEN), currency)
+        if isinstance(amount, (float, bool)):
+            raise UsageError(f"{amount!r} cannot become money exactly", cure="Pass decimal text instead")
+        value = parse_decimal(amount) if isinstance(amount, str) else _finite(Decimal(amount))
+        return cls(_whole(_WIDE.multiply(value, Decimal(NANOS_PER_UNIT)), ROUND_HALF_EVEN), currency)
 
     # --- reading it
 
@@ -120,7 +123,7 @@ class Money:
 
     def times(self, quantity: Decimal | int, *, round_up: bool = False) -> Self:
         """This amount ``quantity`` times. Rounds up for a hold (``round_up``), half to even for a captured cost."""
-        product = _WIDE.multiply(Decimal(self.nanos), Decimal(quantity))
+        product = _WIDE.multiply(Decimal(self.nanos), _finite(Decimal(quantity)))
         return type(self)(_whole(product, ROUND_CEILING if round_up else ROUND_HALF_EVEN), self.currency)
 
     def for_seconds(self, seconds: int, *, round_up: bool = False) -> Self:
@@ -167,9 +170,16 @@ def parse_decimal(text: str) -> Decimal:
     body = text[1:] if text[:1] in ("-", "+") else text
     whole, point, fraction = body.partition(".")
     digits = whole + fraction
-    if not digits or not _DIGITS.issuperset(digits) or (point and not fraction) or len(digits) > 40:
+    if not digits or not _DIGITS.issuperset(digits) or (point and not fraction) or len(digits) > _DIGITS_MAX:
         raise UsageError(f"{text[:60]!r} is not a decimal number", cure="Write it like 12.50")
     return Decimal(text)
+
+
+def _finite(value: Decimal) -> Decimal:
+    """``value`` unless it is no number, infinite, or so large that arithmetic with it fails."""
+    if not value.is_finite() or value.adjusted() > _DIGITS_MAX:
+        raise UsageError(f"{str(value)[:60]} is not a number that money can be made from", cure="Write it like 12.50")
+    return value
 
 
 def _whole(value: Decimal, rounding: str) -> int:
