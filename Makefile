@@ -14,8 +14,10 @@ PIP_INSTALL := $(PIP) install --quiet --progress-bar off
 # Many tests wait for machines and other processes, so more of them than cores run side by side. One by one: WORKERS=0
 WORKERS ?= 4
 
+SEEDS ?= 100
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema docs lock clean
+.PHONY: help run test lint sim bench schema docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -33,6 +35,9 @@ lint: $(VENV)/.dev ## check style, format, types and the dependency rule
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+sim: $(VENV)/.dev ## run the whole system in a pretend world with faults; SEEDS=1000 for longer
+	@$(BIN)/tallygate simulate --seeds $(SEEDS)
 
 bench: $(VENV)/.dev ## measure; every figure is a ratio between two ways, side by side in one run
 	@$(BIN)/python -m bench
