@@ -197,6 +197,6 @@ def _show(report: "Report", *, as_json: bool) -> int:
                 f"{len(report.broken):,}",
             )
         ],
-        ("SEEDS", "WITH WORKING TIMERS", "EVENTS", "FAULTS", "BROKEN"),
+        ("SEEDS", "TIMERS WORK", "EVENTS", "FAULTS", "BROKEN"),
     )
     return 1 if report.broken else 0

@@ -21,9 +21,9 @@ class Terms:
     ``kill_seconds``: how long after its deadline a machine may still bill. ``has_price_ceiling``: whether the
     provider itself ends a machine whose price rises above the ceiling sent with the launch. ``seconds_min`` and
     ``seconds_step``: the shortest billed time and the billing increment. ``token_lasts``: whether repeating a launch
-    token is answered with the same machine however late the repeat comes. ``remembers_ended``: whether a listing still shows every machine that
-    ever was, so that one which is not there never was. Prices are None when there is nothing of
-    the kind to bill.
+    token is answered with the same machine however late the repeat comes. ``remembers_ended``: whether a listing still
+    shows every machine that ever was, so that one which is not there never was. Prices are None when there is nothing
+    of the kind to bill.
     """
 
     kill_seconds: int

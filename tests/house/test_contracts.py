@@ -51,6 +51,10 @@ def offered(kind: ast.ClassDef) -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
+PASSED_THROUGH = ("simcloud/processes.py", "simcloud/invariants.py")
+"""Modules whose classes stand in front of an implementation and hand every call on: the simulation's turns and witnesses."""
+
+
 def implementations(boundary: Boundary) -> list[str]:
     """The modules that have a class with everything the protocol asks for, by their stem."""
     (protocol,) = [kind for kind in classes(PACKAGE / boundary.module) if kind.name == boundary.protocol]
@@ -59,6 +63,7 @@ def implementations(boundary: Boundary) -> list[str]:
     return sorted(
         path.stem
         for path in PACKAGE.rglob("*.py")
+        if not path.as_posix().endswith(PASSED_THROUGH)
         for kind in classes(path)
         if "Protocol" not in bases(kind) and wanted <= offered(kind)
     )

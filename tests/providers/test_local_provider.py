@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -596,11 +595,3 @@ def test_a_root_that_cannot_be_written_is_a_refusal(desk: LocalDesk) -> None:
     )
     with pytest.raises(LaunchRefused, match="cannot be written"):
         blocked.launch(desk.order())
-
-
-def test_the_machine_needs_nothing_but_the_standard_library(tmp_path: Path) -> None:
-    shutil.copy(local_machine.__file__, tmp_path / "machine.py")
-    answer = subprocess.run(
-        [sys.executable, "-I", str(tmp_path / "machine.py"), str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert (answer.returncode, answer.stderr) == (local_machine.FAILED, "")
