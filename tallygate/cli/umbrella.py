@@ -10,7 +10,9 @@ MENU = Menu(
         "costs": Entry("tallygate.cli.costs:costs", "Retrieve the actual costs of jobs."),
         "report": Entry("tallygate.cli.reports:MENU", "Cost reports: job, trends, budget, compare."),
         "budget": Entry("tallygate.cli.budgets:MENU", "Add, show and raise budgets; verify their journal."),
-        "simulate": Entry("tallygate.cli.simulate:simulate", "Run everything in a pretend world, every promise checked."),
+        "simulate": Entry(
+            "tallygate.cli.simulate:simulate", "Run everything in a pretend world, every promise checked."
+        ),
         "migrate": Entry("tallygate.cli.store:migrate", "Make the database, or bring it up to date."),
         "config": Entry("tallygate.cli.settings:MENU", "Settings in force."),
     },
