@@ -15,6 +15,7 @@ from ..pricing.estimate import Estimate, Policy, estimate
 from ..pricing.offers import Offer, ResourceRequest, matches, rank
 from ..pricing.terms import Terms
 from ..times import Clock
+from . import agent
 from .staging import Manifest
 from .submission import DEFAULT_COMMAND, Plan, Submission
 
@@ -71,9 +72,11 @@ class Planner:
         for budget, account in zip(budgets, accounts, strict=True):
             _check_room(budget, account, estimates[0])
         manifest = self._inspect(submission.directory, submission.exclude)
+        command = submission.command or self._command(submission.directory)
+        agent.check(command=command, image=submission.image, environment=submission.environment)
         return Plan(
             submission=submission,
-            command=submission.command or self._command(submission.directory),
+            command=command,
             estimates=estimates,
             budgets=tuple(budgets),
             accounts=accounts,

@@ -97,6 +97,19 @@ def test_an_accepted_price_above_the_on_demand_price_is_refused(place: Path) -> 
         plan(place, accept="0.79", provider="gcp")
 
 
+def test_what_no_machine_can_be_given_is_refused_before_any_money_is_held(place: Path) -> None:
+    asked = Submission(
+        directory=place / "job",
+        name="job",
+        request=ResourceRequest(provider="local"),
+        environment={"TALLYGATE_BUDGET": "1000000"},
+    )
+    with App.open(config.load(environ={})) as app:
+        with pytest.raises(UsageError, match="TALLYGATE_BUDGET"):
+            app.submit(asked)
+        assert app.jobs.rows() == []
+
+
 def test_a_plan_touches_nothing(place: Path) -> None:
     before = sorted(path.relative_to(place) for path in place.rglob("*"))
     plan(place, provider="local")
