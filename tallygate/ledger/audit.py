@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..errors import StoreDamaged
 from ..money import Money
 from . import chain
-from .holds import Account, EntryKind, change
-from .journal import EntryLine, HoldLine, Journal
+from .holds import EntryKind, change
+from .journal import AccountLine, EntryLine, HoldLine, Journal
 
 _ACCOUNTS_A_PAGE = 500
 _ENTRIES_A_PAGE = 5000
@@ -49,10 +48,7 @@ class Verification:
 def verify(journal: Journal) -> Verification:
     """Read everything once. Stops at the first row that is wrong."""
     audit = _Audit(journal)
-    try:
-        problem = audit.accounts_and_entries() or audit.holds_and_entries() or audit.budgets_and_accounts()
-    except StoreDamaged as error:  # a row that is no account, entry or hold any more
-        problem = error.message
+    problem = audit.accounts_and_entries() or audit.holds_and_entries() or audit.budgets_and_accounts()
     return Verification(
         problem=problem,
         accounts=audit.account_count,
@@ -78,24 +74,24 @@ class _Audit:
         last = ""
         while page := self._journal.accounts_after(last, most=_ACCOUNTS_A_PAGE):
             # The entries are read after their accounts, so that none which a row counts can be missing.
-            lines = self._lines(last, page[-1].id)
+            lines = self._lines(last, page[-1].account_id)
             line = next(lines, None)
             for account in page:
                 line, problem = self._account(account, line, lines)
                 if problem:
                     return problem
                 self._count(account)
-            last = page[-1].id
+            last = page[-1].account_id
         # Behind the last account there are entries only of accounts that are new, or of none.
         return next(filter(None, map(self._unaccounted, self._lines(last, _AFTER_ALL))), None)
 
     def _account(
-        self, account: Account, line: EntryLine | None, lines: Iterator[EntryLine]
+        self, account: AccountLine, line: EntryLine | None, lines: Iterator[EntryLine]
     ) -> tuple[EntryLine | None, str | None]:
         """Check one account, given the next entry and those after it; the first entry beyond it, and the problem."""
-        sequence, head, jars = 0, chain.opening(account), [0, 0, 0]
-        while line is not None and line.account_id <= account.id:
-            if line.account_id < account.id or line.sequence > account.entries:
+        sequence, head, jars = 0, chain.digest(account.opening), [0, 0, 0]
+        while line is not None and line.account_id <= account.account_id:
+            if line.account_id < account.account_id or line.sequence > account.entries:
                 problem = self._unaccounted(line)
             elif line.sequence != sequence + 1:
                 problem = f"{_place(line)}: expected entry {sequence + 1} next; one or more entries are missing"
@@ -111,18 +107,18 @@ class _Audit:
 
     def _unaccounted(self, line: EntryLine) -> str | None:
         """An entry that its account, as it was read, does not know: new since then, or not of this journal."""
-        account = self._journal.account(line.account_id)
-        if account is None:
+        counted = self._journal.entries_counted(line.account_id)
+        if counted is None:
             return f"{_place(line)}: there is no such account"
-        if line.sequence > account.entries:
-            return f"{_place(line)}: the account counts only {account.entries} entries"
+        if line.sequence > counted:
+            return f"{_place(line)}: the account counts only {counted} entries"
         return None
 
-    def _count(self, account: Account) -> None:
+    def _count(self, account: AccountLine) -> None:
         self.account_count += 1
-        self.digest.update(f"{account.id} {account.head}\n".encode())
-        if account.budget_id is not None:
-            self.heads[account.id] = account.head
+        self.digest.update(f"{account.account_id} {account.head}\n".encode())
+        if account.is_window:
+            self.heads[account.account_id] = account.head
 
     # --- holds: their sums and their seals
 
@@ -138,11 +134,8 @@ class _Audit:
         found = self._journal.misfunded_budget()
         if found is None:
             return None
-        budget, account = found
-        return (
-            f"Budget {budget.name}: its limit is {budget.limit.shown()} {budget.limit.currency}, "
-            f"but the entries of account {account.id} come to {account.limit.shown()} {account.limit.currency}"
-        )
+        name, limit, funded = found
+        return f"Budget {name}: its limit_nanos says {limit}, its account's entries come to {funded}"
 
     # --- pages
 
@@ -177,41 +170,43 @@ def _entry_problem(line: EntryLine, head: str, jars: list[int]) -> str | None:
     return None
 
 
-def _account_problem(account: Account, sequence: int, head: str, jars: list[int]) -> str | None:
+def _account_problem(account: AccountLine, sequence: int, head: str, jars: list[int]) -> str | None:
     limit, held, spent = jars
-    facts = (
+    return _difference(
+        f"Account {account.account_id}",
         ("entries", sequence, account.entries),
         ("head", head, account.head),
-        ("limit_nanos", limit, account.limit.nanos),
-        ("held_nanos", held, account.held.nanos),
-        ("spent_nanos", spent, account.spent.nanos),
-        ("excess_nanos", max(0, held + spent - limit), account.excess.nanos),
+        ("limit_nanos", limit, account.limit_nanos),
+        ("held_nanos", held, account.held_nanos),
+        ("spent_nanos", spent, account.spent_nanos),
+        ("excess_nanos", max(0, held + spent - limit), account.excess_nanos),
     )
-    for column, expected, found in facts:
-        if expected != found:
-            return f"Account {account.id}: its entries come to {column} {expected}, the row says {found}"
-    return None
 
 
 def _hold_problem(line: HoldLine) -> str | None:
     where = f"Hold of job {line.job_id} on account {line.account_id}"
-    hold = line.hold
-    if hold is None:
-        return f"{where}: there is no such account"
-    facts = (
-        ("amount_nanos", line.authorized, hold.amount.nanos),
-        ("captured_nanos", line.captured, hold.captured.nanos),
-        ("released_nanos", line.released, hold.released.nanos),
-        ("spent_nanos", line.spent, hold.spent.nanos),
+    problem = _difference(
+        where,
+        ("amount_nanos", line.entries_amount, line.amount),
+        ("captured_nanos", line.entries_captured, line.captured),
+        ("released_nanos", line.entries_released, line.released),
+        ("spent_nanos", line.entries_spent, line.spent),
     )
+    if problem:
+        return problem
+    seal = chain.digest(line.sealed)
+    if seal != line.seal:
+        return f"{where}: the seal should be {seal[:16]}... and is {line.seal[:16]}...; a field was changed"
+    if not line.is_open and line.amount != line.captured + line.released:
+        return f"{where}: it is closed and still keeps money"
+    return None
+
+
+def _difference(where: str, *facts: tuple[str, object, object]) -> str | None:
+    """The first column whose stored value is not what the entries come to."""
     for column, expected, found in facts:
         if expected != found:
             return f"{where}: its entries come to {column} {expected}, the row says {found}"
-    expected_seal = chain.seal(hold)
-    if expected_seal != line.seal:
-        return f"{where}: the seal should be {expected_seal[:16]}... and is {line.seal[:16]}...; a field was changed"
-    if not hold.is_open and not hold.remaining.is_zero:
-        return f"{where}: it is closed and still keeps {hold.remaining.shown()}"
     return None
 
 

@@ -7,7 +7,7 @@ Every account starts from a hash of what it is (its opening) and every entry's h
 
 The account row keeps the newest head. A changed byte anywhere breaks every hash from there on, and whoever kept an
 older head elsewhere can tell that the past was rewritten. The store computes new heads in the same statement that moves
-the money; the verifier computes them again here.
+the money. The verifier has the database put the stored columns together into the same texts, exactly as they are stored.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ _BETWEEN = "\n"
 
 def opening(account: Account) -> str:
     """The head of an account without entries: a hash over everything about it that never changes."""
-    return _digest(
+    return digest(
         _BETWEEN.join(
             (
                 account.id,
-                f"job {account.job_id}"
-                if account.budget_id is None
-                else f"budget {account.budget_id} {account.job_id}",
+                _maybe(account.budget_id),
+                _maybe(account.job_id),
                 text(account.window.start),
                 text(account.window.end),
                 account.limit.currency,
-                "hard" if account.hard else "soft",
+                "1" if account.hard else "0",
             )
         )
     )
@@ -50,7 +49,7 @@ def body(posting: Posting) -> str:
     return _BETWEEN.join(
         (
             posting.account_id,
-            posting.job_id or "",
+            _maybe(posting.job_id),
             posting.kind,
             str(posting.amount.nanos),
             source,
@@ -65,28 +64,37 @@ def body(posting: Posting) -> str:
 
 def link(head: str, sequence: int, body_text: str) -> str:
     """The head after entry number ``sequence``, given the head before it."""
-    return _digest(f"{head}|{sequence}|{body_text}")
+    return digest(f"{head}|{sequence}|{body_text}")
 
 
 def seal(hold: Hold) -> str:
     """A hash over every field of a hold, kept beside it: a flipped byte in the row no longer matches."""
-    return _digest(
+    return digest(
         _BETWEEN.join(
             (
-                hold.account_id,
                 hold.job_id,
-                hold.amount.currency,
-                f"{hold.amount.nanos} {hold.captured.nanos} {hold.released.nanos} {hold.spent.nanos} {hold.revision}",
+                hold.account_id,
+                str(hold.amount.nanos),
+                str(hold.captured.nanos),
+                str(hold.released.nanos),
+                str(hold.spent.nanos),
                 text(hold.expires_at),
                 text(hold.opened_at),
-                text(hold.closed_at) if hold.closed_at else "",
+                _maybe(None if hold.closed_at is None else text(hold.closed_at)),
+                str(hold.revision),
             )
         )
     )
 
 
-def _digest(value: str) -> str:
+def digest(value: str) -> str:
+    """SHA-256 in 64 hexadecimal digits."""
     return _sha256()(value.encode()).hexdigest()
+
+
+def _maybe(value: str | None) -> str:
+    """A field that may be missing, so that missing and empty differ."""
+    return "" if value is None else f"={value}"
 
 
 @cache

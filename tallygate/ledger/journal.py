@@ -10,11 +10,22 @@ from ..money import Money
 from .holds import Account, Budget, Entry, Hold, Posting
 
 
-class EntryLine(NamedTuple):
-    """A stored entry as the verifier reads it. ``body`` is put together by the database from the stored columns.
+class AccountLine(NamedTuple):
+    """A stored account as the verifier reads it. ``opening`` is put together by the database from the stored columns."""
 
-    ``is_owned``: its job has a hold there, or it needs none.
-    """
+    account_id: str
+    opening: str
+    is_window: bool
+    limit_nanos: int
+    held_nanos: int
+    spent_nanos: int
+    excess_nanos: int
+    entries: int
+    head: str
+
+
+class EntryLine(NamedTuple):
+    """A stored entry. ``body`` is what its hash covers. ``is_owned``: its job has a hold there, or it needs none."""
 
     account_id: str
     sequence: int
@@ -26,16 +37,21 @@ class EntryLine(NamedTuple):
 
 
 class HoldLine(NamedTuple):
-    """A stored hold, its seal, and what its entries come to, in nano-units. None in place of a hold without account."""
+    """A stored hold, what its seal covers, and in nano-units what the row says and what its entries come to."""
 
     job_id: str
     account_id: str
-    hold: Hold | None
+    sealed: str
     seal: str
-    authorized: int
+    is_open: bool
+    amount: int
     captured: int
     released: int
     spent: int
+    entries_amount: int
+    entries_captured: int
+    entries_released: int
+    entries_spent: int
 
 
 class Journal(Protocol):
@@ -114,15 +130,20 @@ class Journal(Protocol):
         """The newest entries of the budget's windows, newest first."""
         ...
 
-    # verifying: pages in the order of the ids, each consistent in itself; StoreDamaged names a row that cannot be read
+    # verifying: pages in the order of the ids, each consistent in itself
 
-    def accounts_after(self, account_id: str, *, most: int) -> list[Account]: ...
+    def accounts_after(self, account_id: str, *, most: int) -> Sequence[AccountLine]: ...
+
     def entries_after(self, account_id: str, sequence: int, *, until: str, most: int) -> Sequence[EntryLine]:
         """Of accounts up to and including ``until``."""
         ...
 
     def holds_after(self, job_id: str, account_id: str, *, most: int) -> Sequence[HoldLine]: ...
 
-    def misfunded_budget(self) -> tuple[Budget, Account] | None:
-        """A budget that never renews whose account has another limit."""
+    def entries_counted(self, account_id: str) -> int | None:
+        """How many entries the account says it has; None when there is no such account."""
+        ...
+
+    def misfunded_budget(self) -> tuple[str, int, int] | None:
+        """Name, limit and the account's limit of a budget that never renews and whose account has another limit."""
         ...

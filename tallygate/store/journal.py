@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
-from ..errors import Conflict, StoreDamaged, StoreError, UsageError
+from ..errors import Conflict, StoreDamaged, StoreError
 from ..ledger import chain
 from ..ledger.holds import JARS, Account, Budget, BudgetPeriod, Entry, EntryKind, Hold, Posting, change
-from ..ledger.journal import EntryLine, HoldLine
+from ..ledger.journal import AccountLine, EntryLine, HoldLine
 from ..money import Money
-from ..times import Period, instant, maybe_instant, text
+from ..times import Period, instant, maybe_instant
 from .database import Database
-
-_Noun = TypeVar("_Noun")
 
 
 class JournalStore:
@@ -179,71 +177,32 @@ class JournalStore:
 
     # --- verifying
 
-    def accounts_after(self, account_id: str, *, most: int) -> list[Account]:
+    # Columns of these queries come in the order of the lines' fields.
+
+    def accounts_after(self, account_id: str, *, most: int) -> Sequence[AccountLine]:
         rows = self._database.all("journal.accounts_after", account_id=account_id, most=most)
-        return [_intact(f"Account {row['account_id']}", row, _account, "starts_at", "ends_at") for row in rows]
+        return [AccountLine._make(row.values()) for row in rows]
 
     def entries_after(self, account_id: str, sequence: int, *, until: str, most: int) -> Sequence[EntryLine]:
-        rows: Sequence[Any] = self._database.all(
+        rows = self._database.all(
             "journal.entries_after", account_id=account_id, sequence=sequence, until=until, most=most
         )
-        return [
-            EntryLine(
-                row["account_id"],
-                row["sequence"],
-                row["kind"],
-                row["amount_nanos"],
-                row["body"],
-                row["hash"],
-                row["is_owned"] == 1,
-            )
-            for row in rows
-        ]
+        return [EntryLine._make(row.values()) for row in rows]
 
     def holds_after(self, job_id: str, account_id: str, *, most: int) -> Sequence[HoldLine]:
-        rows: Sequence[Any] = self._database.all("journal.holds_after", job_id=job_id, account_id=account_id, most=most)
-        return [
-            HoldLine(
-                row["job_id"],
-                row["account_id"],
-                None if row["currency"] is None else _intact(_whose(row), row, _hold, "expires_at", "opened_at"),
-                row["seal"],
-                row["entries_authorized"],
-                row["entries_captured"],
-                row["entries_released"],
-                row["entries_spent"],
-            )
-            for row in rows
-        ]
+        rows = self._database.all("journal.holds_after", job_id=job_id, account_id=account_id, most=most)
+        return [HoldLine._make(row.values()) for row in rows]
 
-    def misfunded_budget(self) -> tuple[Budget, Account] | None:
-        row = self._database.one("journal.misfunded_budget")
-        if row is None:
-            return None
-        account = self.account(str(row["account_id"]))
-        assert account is not None
-        return _budget(row), account
+    def entries_counted(self, account_id: str) -> int | None:
+        row: Any = self._database.one("journal.entries_counted", account_id=account_id)
+        return None if row is None else row["entries"]
+
+    def misfunded_budget(self) -> tuple[str, int, int] | None:
+        row: Any = self._database.one("journal.misfunded_budget")
+        return None if row is None else (row["name"], row["limit_nanos"], row["funded_nanos"])
 
 
 # --- rows and nouns
-
-
-def _intact(what: str, row: Any, read: Callable[[Any], _Noun], *instants: str) -> _Noun:
-    """A noun from a row that may be damaged. Raises ``StoreDamaged`` where reading alone would let a wrong byte pass."""
-    try:
-        noun = read(row)
-        for column in (*instants, *(("closed_at",) if row.get("closed_at") is not None else ())):
-            if isinstance(row[column], str) and row[column] != text(instant(row[column])):
-                raise UsageError(f"{column} is {row[column]!r}")
-        if row.get("hard", 0) not in (0, 1):
-            raise UsageError(f"hard is {row['hard']!r}")
-    except (UsageError, ValueError, TypeError) as error:
-        raise StoreDamaged(f"{what}: the row cannot be read: {error}") from error
-    return noun
-
-
-def _whose(row: Any) -> str:
-    return f"Hold of job {row['job_id']} on account {row['account_id']}"
 
 
 def _posted(posting: Posting, *, job_id: str | None) -> dict[str, Any]:

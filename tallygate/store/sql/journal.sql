@@ -58,11 +58,11 @@ WHERE accounts.budget_id = :budget_id
 ORDER BY accounts.starts_at DESC, entries.sequence DESC
 LIMIT :most;
 
--- accounts_after: a page of accounts for the verifier
-SELECT * FROM accounts WHERE account_id > :account_id ORDER BY account_id LIMIT :most;
+-- entries_counted: how many entries an account says it has
+SELECT entries FROM accounts WHERE account_id = :account_id;
 
 -- misfunded_budget: a budget that never renews whose account has another limit
-SELECT budgets.*, accounts.account_id
+SELECT budgets.name, budgets.limit_nanos, accounts.limit_nanos AS funded_nanos
 FROM budgets JOIN accounts ON accounts.budget_id = budgets.budget_id
 WHERE budgets.period = 'none' AND accounts.limit_nanos <> budgets.limit_nanos
 ORDER BY budgets.name

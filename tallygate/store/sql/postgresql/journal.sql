@@ -85,35 +85,51 @@ INSERT INTO entries (account_id, sequence, job_id, kind, amount_nanos, source, t
 SELECT account_id, entries, :job_id, :kind, :amount_nanos, :source, :target, :key, :at, :author, :reason, head
 FROM account;
 
+-- accounts_after: a page of accounts for the verifier, each with the text that its opening hash covers
+SELECT account_id,
+       account_id || chr(10) || coalesce('=' || budget_id, '') || chr(10) || coalesce('=' || job_id, '') || chr(10)
+       || to_char(starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10)
+       || to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10) || currency || chr(10) || hard AS opening,
+       (budget_id IS NOT NULL)::int AS is_window,
+       limit_nanos, held_nanos, spent_nanos, excess_nanos, entries, head
+FROM accounts
+WHERE account_id > :account_id
+ORDER BY account_id
+LIMIT :most;
+
 -- entries_after: a page of entries for the verifier, each with the text that its hash covers
-SELECT e.account_id, e.sequence, e.kind, e.amount_nanos, e.hash,
-       e.account_id || chr(10) || coalesce(e.job_id, '') || chr(10) || e.kind || chr(10)
-       || e.amount_nanos || chr(10) || e.source || chr(10) || e.target || chr(10) || e.key || chr(10)
-       || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10) || e.author || chr(10) || e.reason
-           AS body,
+SELECT e.account_id, e.sequence, e.kind, e.amount_nanos,
+       e.account_id || chr(10) || coalesce('=' || e.job_id, '') || chr(10) || e.kind || chr(10) || e.amount_nanos || chr(10)
+       || e.source || chr(10) || e.target || chr(10) || e.key || chr(10)
+       || to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10) || e.author || chr(10) || e.reason AS body,
+       e.hash,
        CASE WHEN e.kind IN ('fund', 'defund') THEN (e.job_id IS NULL)::int
-            ELSE EXISTS (SELECT 1 FROM holds h
-                         WHERE h.job_id = e.job_id AND h.account_id = e.account_id)::int END AS is_owned
+            ELSE (EXISTS (SELECT 1 FROM holds h
+                         WHERE h.job_id = e.job_id AND h.account_id = e.account_id))::int END AS is_owned
 FROM entries e
 WHERE (e.account_id, e.sequence) > (:account_id, :sequence) AND e.account_id <= :until
 ORDER BY e.account_id, e.sequence
 LIMIT :most;
 
--- holds_after: a page of holds for the verifier, each with what its entries come to
-SELECT h.*, a.currency, s.entries_authorized, s.entries_captured, s.entries_released, s.entries_spent
+-- holds_after: a page of holds for the verifier, each with the text that its seal covers and what its entries come to
+SELECT h.job_id, h.account_id,
+       h.job_id || chr(10) || h.account_id || chr(10) || h.amount_nanos || chr(10) || h.captured_nanos || chr(10)
+       || h.released_nanos || chr(10) || h.spent_nanos || chr(10)
+       || to_char(h.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10)
+       || to_char(h.opened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || chr(10)
+       || coalesce('=' || to_char(h.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '') || chr(10) || h.revision AS sealed,
+       h.seal, (h.closed_at IS NULL)::int AS is_open,
+       h.amount_nanos, h.captured_nanos, h.released_nanos, h.spent_nanos,
+       s.entries_amount, s.entries_captured, s.entries_released, s.entries_spent
 FROM (SELECT * FROM holds
       WHERE (job_id, account_id) > (:job_id, :account_id)
       ORDER BY job_id, account_id LIMIT :most) AS h
-LEFT JOIN accounts a ON a.account_id = h.account_id
 LEFT JOIN LATERAL (
-    SELECT coalesce(sum(CASE WHEN e.kind IN ('authorize', 'extend') THEN e.amount_nanos END), 0)::bigint
-               AS entries_authorized,
-           coalesce(sum(CASE e.kind WHEN 'capture' THEN e.amount_nanos WHEN 'reverse' THEN -e.amount_nanos END), 0)::bigint
-               AS entries_captured,
-           coalesce(sum(CASE WHEN e.kind IN ('trim', 'release', 'expire') THEN e.amount_nanos END), 0)::bigint
-               AS entries_released,
+    SELECT coalesce(sum(CASE WHEN e.kind IN ('authorize', 'extend') THEN e.amount_nanos END), 0)::bigint AS entries_amount,
+           coalesce(sum(CASE e.kind WHEN 'capture' THEN e.amount_nanos WHEN 'reverse' THEN -e.amount_nanos END), 0)::bigint AS entries_captured,
+           coalesce(sum(CASE WHEN e.kind IN ('trim', 'release', 'expire') THEN e.amount_nanos END), 0)::bigint AS entries_released,
            coalesce(sum(CASE WHEN e.kind IN ('capture', 'overrun') THEN e.amount_nanos
-                             WHEN e.kind IN ('refund', 'reverse') THEN -e.amount_nanos END), 0)::bigint AS entries_spent
+                         WHEN e.kind IN ('refund', 'reverse') THEN -e.amount_nanos END), 0)::bigint AS entries_spent
     FROM entries e
     WHERE e.account_id = h.account_id AND e.key >= h.job_id || ':' AND e.key < h.job_id || ';' AND e.job_id = h.job_id
 ) AS s ON true

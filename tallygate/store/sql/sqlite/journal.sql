@@ -72,11 +72,24 @@ SELECT account_id, entries, :job_id, :kind, :amount_nanos, :source, :target, :ke
 FROM accounts
 WHERE account_id = :account_id AND changes() = 1;
 
+-- accounts_after: a page of accounts for the verifier, each with the text that its opening hash covers
+SELECT account_id,
+       account_id || char(10) || coalesce('=' || budget_id, '') || char(10) || coalesce('=' || job_id, '') || char(10)
+       || starts_at || char(10)
+       || ends_at || char(10) || currency || char(10) || hard AS opening,
+       budget_id IS NOT NULL AS is_window,
+       limit_nanos, held_nanos, spent_nanos, excess_nanos, entries, head
+FROM accounts
+WHERE account_id > :account_id
+ORDER BY account_id
+LIMIT :most;
+
 -- entries_after: a page of entries for the verifier, each with the text that its hash covers
-SELECT e.account_id, e.sequence, e.kind, e.amount_nanos, e.hash,
-       e.account_id || char(10) || coalesce(e.job_id, '') || char(10) || e.kind || char(10)
-       || e.amount_nanos || char(10) || e.source || char(10) || e.target || char(10) || e.key || char(10) || e.at
-       || char(10) || e.author || char(10) || e.reason AS body,
+SELECT e.account_id, e.sequence, e.kind, e.amount_nanos,
+       e.account_id || char(10) || coalesce('=' || e.job_id, '') || char(10) || e.kind || char(10) || e.amount_nanos || char(10)
+       || e.source || char(10) || e.target || char(10) || e.key || char(10)
+       || e.at || char(10) || e.author || char(10) || e.reason AS body,
+       e.hash,
        CASE WHEN e.kind IN ('fund', 'defund') THEN e.job_id IS NULL
             ELSE EXISTS (SELECT 1 FROM holds h
                          WHERE h.job_id = e.job_id AND h.account_id = e.account_id) END AS is_owned
@@ -85,18 +98,23 @@ WHERE (e.account_id, e.sequence) > (:account_id, :sequence) AND e.account_id <= 
 ORDER BY e.account_id, e.sequence
 LIMIT :most;
 
--- holds_after: a page of holds for the verifier, each with what its entries come to
-SELECT h.*, a.currency,
-       coalesce(sum(CASE WHEN e.kind IN ('authorize', 'extend') THEN e.amount_nanos END), 0) AS entries_authorized,
-       coalesce(sum(CASE e.kind WHEN 'capture' THEN e.amount_nanos WHEN 'reverse' THEN -e.amount_nanos END), 0)
-           AS entries_captured,
+-- holds_after: a page of holds for the verifier, each with the text that its seal covers and what its entries come to
+SELECT h.job_id, h.account_id,
+       h.job_id || char(10) || h.account_id || char(10) || h.amount_nanos || char(10) || h.captured_nanos || char(10)
+       || h.released_nanos || char(10) || h.spent_nanos || char(10)
+       || h.expires_at || char(10)
+       || h.opened_at || char(10)
+       || coalesce('=' || h.closed_at, '') || char(10) || h.revision AS sealed,
+       h.seal, h.closed_at IS NULL AS is_open,
+       h.amount_nanos, h.captured_nanos, h.released_nanos, h.spent_nanos,
+       coalesce(sum(CASE WHEN e.kind IN ('authorize', 'extend') THEN e.amount_nanos END), 0) AS entries_amount,
+       coalesce(sum(CASE e.kind WHEN 'capture' THEN e.amount_nanos WHEN 'reverse' THEN -e.amount_nanos END), 0) AS entries_captured,
        coalesce(sum(CASE WHEN e.kind IN ('trim', 'release', 'expire') THEN e.amount_nanos END), 0) AS entries_released,
        coalesce(sum(CASE WHEN e.kind IN ('capture', 'overrun') THEN e.amount_nanos
                          WHEN e.kind IN ('refund', 'reverse') THEN -e.amount_nanos END), 0) AS entries_spent
 FROM (SELECT * FROM holds
       WHERE (job_id, account_id) > (:job_id, :account_id)
       ORDER BY job_id, account_id LIMIT :most) AS h
-LEFT JOIN accounts a ON a.account_id = h.account_id
 LEFT JOIN entries e ON e.account_id = h.account_id AND e.key >= h.job_id || ':' AND e.key < h.job_id || ';'
                    AND e.job_id = h.job_id
 GROUP BY h.job_id, h.account_id
