@@ -145,7 +145,7 @@ class Machine:
             while self.object(agent.RESULT) is None and self.processes() and time.monotonic() < end:
                 time.sleep(0.02)
             # What a job started may take a moment to be gone, and nothing of it may stay.
-            while (left := self.processes()) and time.monotonic() < end + 2:
+            while (left := self.processes()) and time.monotonic() < end + 20:
                 time.sleep(0.02)
             assert left == [], f"processes outlived their machine: {left}"
         finally:
