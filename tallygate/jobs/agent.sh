@@ -33,6 +33,7 @@ tg_wait() {
 # tg_bounded SECONDS COMMAND ...: a program that may take so long and no longer. A stop ends it early while fetching.
 tg_bounded() {
     tg_limit=$1 tg_guard=''
+    [ "$tg_limit" -ge 1 ] || tg_limit=1 # timeout takes 0 for no limit at all
     shift
     if [ -n "$tg_timeout" ]; then
         "$tg_timeout" -k 2 "$tg_limit" "$@" </dev/null >/dev/null 2>&3 &
