@@ -19,13 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.contention import ONE, Outcome, contend, databases, open_book
-from tallygate.ids import SystemEntropy, new_id
 from tallygate.money import NANOS_MAX, Money
 from tallygate.times import SystemClock
 
@@ -42,7 +42,7 @@ def variants(url: str) -> tuple[dict[str, Callable[[], None]], Callable[[], None
     """What is measured, by name, and how to close it all."""
     database, book = open_book(url)
     budget = book.add_budget(name="hot", limit=Money(NANOS_MAX))
-    clock, entropy = SystemClock(), SystemEntropy()
+    clock, jobs = SystemClock(), count()
     until = clock.now() + timedelta(hours=1)
     other, _ = open_book(url)
     driver: Any = other._connection  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ def variants(url: str) -> tuple[dict[str, Callable[[], None]], Callable[[], None
 
     def authorize(*, own_account: bool) -> None:
         book.authorize(
-            job_id=new_id(clock, entropy),
+            job_id=f"job-{next(jobs):012}",
             budgets=[budget],
             job_limit=None,
             amount=_AMOUNT,

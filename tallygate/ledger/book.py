@@ -203,7 +203,7 @@ class Book:
             )
             for place in places
         ]
-        if len(places) == 1 and not own_account and self._journal.is_faster_alone and not self._journal.in_transaction:
+        if len(places) == 1 and not own_account and not self._journal.in_transaction:
             if self._admitted_alone(places[0], holds[0]):
                 return holds
         return self._act(partial(self._authorize, places, holds, limit))

@@ -60,11 +60,6 @@ class Journal(Protocol):
     @property
     def in_transaction(self) -> bool: ...
 
-    @property
-    def is_faster_alone(self) -> bool:
-        """Whether an act of one call should go without a transaction around it; on a server that saves round trips."""
-        ...
-
     def transaction(self) -> AbstractContextManager[None]:
         """Everything inside happens or nothing does. Inside the caller's transaction only this part is taken back."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from ..errors import BudgetExceeded, UsageError
 from ..money import Money
@@ -95,13 +96,17 @@ def job_place(job_id: str) -> Place:
 def window_place(budget: Budget, at: datetime) -> Place:
     """The account of the budget's window at ``at``."""
     window = windows.window(budget.period, budget.zone, at)
-    start = text(window.start)[:19].replace("-", "").replace(":", "")
-    return Place(f"{_WINDOW}{budget.id}.{start}Z", budget, window)
+    return Place(_window_id(budget.id, window.start), budget, window)
 
 
 def siblings(account_id: str) -> str:
     """What the ids of all windows of the same budget begin with; of a job's account, its whole id."""
     return account_id[: account_id.rindex(".") + 1] if account_id.startswith(_WINDOW) else account_id
+
+
+@lru_cache(maxsize=256)
+def _window_id(budget_id: str, start: datetime) -> str:
+    return f"{_WINDOW}{budget_id}.{text(start)[:19].replace('-', '').replace(':', '')}Z"
 
 
 def _capital(sentence: str) -> str:

@@ -27,10 +27,6 @@ class JournalStore:
     def in_transaction(self) -> bool:
         return self._database.in_transaction
 
-    @property
-    def is_faster_alone(self) -> bool:
-        return self._database.engine != "sqlite"  # there every call opens a transaction anyway
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """A transaction of its own, or a part of the caller's that can be taken back without it."""
