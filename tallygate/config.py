@@ -155,6 +155,9 @@ class Prices(Section):
     __slots__ = ()
     max_age_hours: Decimal = setting(number("0.01", "8760"), 24, "older prices are refused")
     file: str = setting(TEXT, "spot_prices.json", "saved price list that --from-spot-prices and --index read")
+    folder: str | None = setting(
+        optional(TEXT), None, "directory of the catalogue and the price history; null for prices in the state directory"
+    )
 
 
 class Staging(Section):

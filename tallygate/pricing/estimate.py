@@ -202,6 +202,12 @@ def check_price(offer: Offer, *, policy: Policy, now: datetime, accepted: bool =
         )
     if accepted:
         return
+    if offer.is_reference:
+        raise PriceRefused(
+            f"The price of {offer} is a reference of {offer.priced_at:%Y-%m-%d} ({offer.price_source}), to plan with and not"
+            " to launch at",
+            cure=f"Refresh the prices, or state today's price: --accept-price {price.shown(4)}",
+        )
     age = now - offer.priced_at
     if age > policy.price_age_max:
         raise PriceRefused(

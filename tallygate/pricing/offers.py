@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from ..money import Money
+from .interruptions import Band
 
 
 class PurchaseOption(StrEnum):
@@ -30,6 +31,8 @@ class ResourceRequest:
     memory_gib_min: Decimal = Decimal(0)
     memory_gib_max: Decimal | None = None
     gpus_min: int = 0
+    gpu_model: str | None = None
+    architecture: str | None = None
     disk_gib: int = 0
     purchase_options: frozenset[PurchaseOption] = frozenset(PurchaseOption)
     provider: str | None = None
@@ -44,8 +47,10 @@ class Offer:
 
     ``provider`` is the short lower-case name (``local``, ``aws``, ``gcp``, ``azure``). ``hourly_price`` is today's
     price and always above zero. ``on_demand_price`` is the hourly price of the same machine without spot, when known.
-    ``price_source`` says where the price was read. ``interruption_rate`` is the share of such machines interrupted
-    within a month, when known.
+    ``architecture`` is ``x86_64`` or ``arm64``, when known. ``gpu_model`` is the short name, such as ``A100``;
+    ``gpu_memory_gib`` is that of one GPU, and a slice of a GPU counts as one with less memory. ``price_source`` says
+    where the price was read. ``interruptions`` says how often such machines are taken back, when known. ``is_reference`` marks a dated figure that
+    serves to compare and to plan, and never to launch.
     """
 
     provider: str
@@ -55,13 +60,16 @@ class Offer:
     purchase_option: PurchaseOption
     vcpus: int
     memory_gib: Decimal
+    architecture: str | None = None
     gpus: int = 0
     gpu_model: str | None = None
+    gpu_memory_gib: Decimal | None = None
     hourly_price: Money
     on_demand_price: Money | None = None
     priced_at: datetime
     price_source: str
-    interruption_rate: Decimal | None = None
+    interruptions: Band | None = None
+    is_reference: bool = False
 
     @property
     def hourly_price_per_vcpu(self) -> Money:
@@ -79,6 +87,8 @@ def matches(offer: Offer, request: ResourceRequest) -> bool:
         and request.memory_gib_min <= offer.memory_gib
         and (request.memory_gib_max is None or offer.memory_gib <= request.memory_gib_max)
         and request.gpus_min <= offer.gpus
+        and (request.gpu_model is None or request.gpu_model.casefold() == (offer.gpu_model or "").casefold())
+        and request.architecture in (None, offer.architecture)
         and offer.purchase_option in request.purchase_options
         and request.provider in (None, offer.provider)
         and request.region in (None, offer.region)
@@ -88,8 +98,8 @@ def matches(offer: Offer, request: ResourceRequest) -> bool:
 
 
 def rank(offers: Iterable[Offer], request: ResourceRequest) -> list[Offer]:
-    """The offers that match, cheapest hour first; ties go by provider, region, zone and type, so order is stable."""
+    """The offers that match, cheapest hour first; ties go by provider, region, zone, type and on-demand before spot."""
     return sorted(
         (offer for offer in offers if matches(offer, request)),
-        key=lambda o: (o.hourly_price.nanos, o.provider, o.region, o.zone or "", o.instance_type),
+        key=lambda o: (o.hourly_price.nanos, o.provider, o.region, o.zone or "", o.instance_type, o.purchase_option),
     )

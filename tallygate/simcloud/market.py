@@ -216,7 +216,6 @@ class Market:
                     on_demand_price=on_demand,
                     priced_at=priced_at,
                     price_source=f"simcloud {dialect}",
-                    interruption_rate=None,
                 )
 
     def _make(self, dialect: str, zone: str, instance_type: str) -> Pool | None:
