@@ -49,8 +49,8 @@ class Offer:
     price and always above zero. ``on_demand_price`` is the hourly price of the same machine without spot, when known.
     ``architecture`` is ``x86_64`` or ``arm64``, when known. ``gpu_model`` is the short name, such as ``A100``;
     ``gpu_memory_gib`` is that of one GPU, and a slice of a GPU counts as one with less memory. ``price_source`` says
-    where the price was read. ``interruptions`` says how often such machines are taken back, when known. ``is_reference`` marks a dated figure that
-    serves to compare and to plan, and never to launch.
+    where the price was read. ``interruptions`` says how often such machines are taken back, when known.
+    ``is_reference`` marks a dated figure that serves to compare and to plan, and never to launch.
     """
 
     provider: str
