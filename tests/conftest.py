@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ import pytest
 
 from tallygate.store.database import Database, open_database
 from tallygate.store.migrate import migrate
+
+# A run in the background may have been told to ignore Ctrl-C, and every process a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
