@@ -37,10 +37,9 @@ def test_a_bill_that_changes_nothing_does_not_wait_for_a_writer(database_url: st
         until = SystemClock().now() + timedelta(hours=1)
         book.authorize(job_id="job-1", budgets=[budget], job_limit=None, amount=Money.of(5), expires_at=until)
         settled = book.settle(job_id="job-1", target=Money.of(2), final=False)
-        with opened(database_url) as (writer, holding):
-            with writer.transaction():
-                holding.settle(job_id="job-1", target=Money.of(3), final=False)  # not committed, and in everybody's way
-                assert impatient.settle(job_id="job-1", target=Money.of(2), final=False) == settled
+        with opened(database_url) as (writer, holding), writer.transaction():
+            holding.settle(job_id="job-1", target=Money.of(3), final=False)  # not committed, and in everybody's way
+            assert impatient.settle(job_id="job-1", target=Money.of(2), final=False) == settled
 
 
 def test_jobs_that_share_budgets_in_every_order_end_without_a_deadlock(database_url: str) -> None:
