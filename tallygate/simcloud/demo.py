@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -27,8 +27,8 @@ from ..store.jobs import JobRepository
 from ..store.journal import JournalStore
 from ..store.migrate import install_id, open_store
 from .chance import Stream
-from .demo_story import BILL_MISSING, BUDGETS, DAYS, LAB, SCHEDULER_DOWN, TOP_UPS, WISHES, TopUp, Trouble, Wish
-from .demo_telling import Jars, Line, Standing, Telling, Told, Tone, machine, money, short
+from .demo_story import BILLS_MISSING, BUDGETS, DAYS, LAB, SCHEDULER_DOWN, TOP_UPS, WISHES, TopUp, Trouble, Wish
+from .demo_telling import Jars, Line, Telling, Told, Tone, money, short
 from .faults import ALWAYS
 from .installation import ACCOUNT, Installation
 from .invariants import INVARIANTS, Violation
@@ -36,7 +36,7 @@ from .machines import Machine
 from .market import Climate
 from .processes import GO_ON, Host, Kindly, Mishap, Process, Processes, State, Turn, Write
 from .records import Expected
-from .timeline import DAY, HOUR, SECOND, microseconds
+from .timeline import DAY, HOUR, SECOND
 from .work import Work
 from .workload import ASK_TAG
 from .world import World
@@ -76,6 +76,7 @@ class Books:
     install_id: str
     digest: str
     resumed_job: str | None
+    last_job: str
 
     @property
     def jobs_in_all(self) -> int:
@@ -105,11 +106,9 @@ class Month:
         self._telling = Telling(self.world, self._jobs, self._book)
         self._told: list[Told] = []
         self._wishes = dict(enumerate(WISHES, 1))
-        self._work_of_name: dict[str, Work] = {}
         self._struck: set[int] = set()
         self._refused = 0
         self._down = False
-        self._standings: dict[str, Standing] = {}
         self._ended_seen = 0
         self.books: Books | None = None
         self.world.fleet.work_of = self._work
@@ -230,7 +229,9 @@ class Month:
             self._say(wish.who, wish.job, f"refused: {words}", Tone.REFUSED)
             return
         if repeat and known is not None:
-            self._say(wish.who, wish.job, f"sent once more, by mistake: it is job {job.id[:8]}.. already, no second one")
+            self._say(
+                wish.who, wish.job, f"sent once more, by mistake: it is job {job.id[:8]}.. already, no second one"
+            )
 
     def _stopping(self, number: int) -> Callable[[Process], None]:
         def work(process: Process) -> None:
@@ -276,19 +277,16 @@ class Month:
             desk.reconcile()
             before = self._telling.standings()
             report = desk.collector().retrieve(jobs_max=1000, days_back=30)
-            for problem in report.problems:
-                self._say("bills", "", problem, Tone.TROUBLE)
+            if report.problems:
+                count = f"{len(report.problems)} bill{'' if len(report.problems) == 1 else 's'}"
+                self._say("bills", "", f"{count} cannot be had, nothing moves: {report.problems[0]}", Tone.TROUBLE)
             for says, tone in self._telling.bills(before, self._telling.standings()):
                 self._say("bills", "", says, tone)
 
         if self._down:
             self.world.at(self.world.now + HOUR, lambda: self._morning(day))
             return
-        missing_day, missing_bill = BILL_MISSING
-        outage = self.world.faults.bill_outage
-        outage.rate, outage.seconds = 0, (3600, 7200)
-        if day == missing_day:
-            outage.rate = ALWAYS
+        self.world.faults.bill_outage.rate = ALWAYS if day == BILLS_MISSING else 0
         self._start("bills", work)
 
     def _goes_down(self) -> None:
@@ -450,6 +448,7 @@ class Month:
             install_id=self.house.install_id,
             digest=self.world.digest(),
             resumed_job=self._resumed(),
+            last_job=str(rows[0]["name"]),
         )
 
     def _resumed(self) -> str | None:
@@ -494,6 +493,3 @@ def _submission(number: int, wish: Wish) -> Submission:
         tags={ASK_TAG: str(number), "who": wish.who},
         key=_key(number),
     )
-
-
-__all__ = ["Books", "Month", "machine", "microseconds", "replace"]

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from .. import times
-from ..jobs.job import Attempt, Job
+from ..jobs.job import Attempt, AttemptState, Job
 from ..ledger.book import Book
 from ..ledger.holds import Account
 from ..money import Money, total
@@ -53,6 +53,9 @@ class Jars:
 
 Told = Line | Jars
 
+_MOVES_TOLD = 2
+_NAME_MAX = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -88,8 +91,7 @@ class Telling:
         last = attempts[-1]
         match event:
             case "held":
-                ends = f"ends itself by {last.not_after:%H:%M}"
-                return f"held {money(job.hold)}: {machine(job.offer)}, {ends}", Tone.PLAIN
+                return f"held {money(job.hold)}: {machine(job.offer)} until {last.not_after:%H:%M}", Tone.PLAIN
             case "launched" if last.number > 1:
                 return f"runs as attempt {last.number} on {machine(last.offer)}, within the same hold", Tone.GOOD
             case "launched" if by_watcher:
@@ -104,7 +106,7 @@ class Telling:
             case "stop_requested":
                 return f"asks for its end: {detail}", Tone.PLAIN
             case "extended":
-                return f"extended: {detail}; ends itself by {last.not_after:%H:%M}", Tone.PLAIN
+                return f"extended: {detail}; now until {last.not_after:%H:%M}", Tone.PLAIN
             case "no_new_attempt" | "checkpoint" | "stop":
                 return f"{detail}: {event.replace('_', ' ')}", Tone.QUIET
             case "completed" | "failed" | "terminated":
@@ -112,13 +114,12 @@ class Telling:
         return None
 
     def _ended(self, job: Job, attempts: list[Attempt], event: str, detail: str) -> tuple[str, Tone]:
-        ran = sum(each.metered_seconds for each in attempts)
-        hold = self._book.holds(job.id)[0]
-        why = "" if event == "completed" else f": {detail}"
-        metered = money(job.metered_cost)
-        kept = money(hold.remaining)
-        says = f"{event} after {times.duration(ran)}{why}; metered {metered}, {kept} stay held for the bill"
-        return says, Tone.GOOD if event == "completed" else Tone.TROUBLE
+        seconds = sum(each.metered_seconds for each in attempts)
+        kept = self._book.holds(job.id)[0].remaining
+        told_before = event == "completed" or attempts[-1].state is AttemptState.VOID
+        why = "" if told_before else f", {detail}"
+        metered = f"metered {money(job.metered_cost)} for {times.duration(seconds)}"
+        return f"{event}{why}: {metered}, {money(kept)} still held", Tone.GOOD if event == "completed" else Tone.TROUBLE
 
     def _saved(self, job: Job) -> str:
         work = self._world.fleet.works.get(job.id)
@@ -153,14 +154,15 @@ class Telling:
         final = [(was, now) for was, now in changed if now.cost_state == "final" and was.cost_state != "final"]
         if first:
             sums = ", ".join(f"{each.name} {money(each.billed)}" for each in first)
-            lines.append((f"on a bill for the first time: {sums}", Tone.QUIET))
+            lines.append((f"now on a bill: {sums}", Tone.QUIET))
         if moved:
-            moves = ", ".join(f"{now.name} {money(was.billed)} -> {money(now.billed)}" for was, now in moved)
-            lines.append((f"restated: {moves}", Tone.QUIET))
+            moves = [f"{now.name} {money(was.billed)} -> {money(now.billed)}" for was, now in moved]
+            more = f", and {len(moves) - _MOVES_TOLD} more" if len(moves) > _MOVES_TOLD else ""
+            lines.append((f"still moving: {', '.join(moves[:_MOVES_TOLD])}{more}", Tone.QUIET))
         if final:
             sums = ", ".join(f"{now.name} {money(now.spent)}" for _, now in final)
             freed = total((now.released - was.released for was, now in final), final[0][1].spent.currency)
-            lines.append((f"final: {sums}; {money(freed)} no longer held", Tone.GOOD))
+            lines.append((f"final: {sums}; {money(freed)} of their holds is free again", Tone.GOOD))
         return lines
 
 
@@ -173,11 +175,14 @@ def money(value: Money | None) -> str:
 
 
 def machine(offer: Offer) -> str:
-    """A machine and its price, in a few words."""
-    kind = "spot" if offer.purchase_option is PurchaseOption.SPOT else "on demand"
-    return f"{provider_name(offer.provider)} {offer.instance_type} {kind} at {money(offer.hourly_price)}/h"
+    """A machine and its price, in a few words. Spot goes without saying."""
+    kind = "" if offer.purchase_option is PurchaseOption.SPOT else " on demand"
+    return f"{provider_name(offer.provider)} {offer.instance_type}{kind} at {money(offer.hourly_price)}/h"
 
 
 def short(machine_id: str | None) -> str:
-    """The end of a machine's name, which tells it from others."""
-    return "?" if machine_id is None else machine_id.rpartition("/")[2]
+    """Enough of a machine's name to know it again."""
+    if machine_id is None:
+        return "of unknown name"
+    name = machine_id.rpartition("/")[2]
+    return name if len(name) <= _NAME_MAX else f"{name[:10]}..{name[-8:]}"
