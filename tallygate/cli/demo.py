@@ -29,7 +29,9 @@ WIDTH_MIN = 60
 PACE = "0.14"
 PACE_MAX = 10
 AGO_MAX = 3_000
-_INDENT = 27
+_JOB = 12
+_INDENT = 15 + _JOB
+"""Where a line says what happened: after the time, who it was, and the job."""
 
 
 def demo(
@@ -172,44 +174,47 @@ class _Screen:
     def tell(self, told: "Told") -> None:
         from ..simcloud.demo_telling import Line
 
-        for text in self._line(told) if isinstance(told, Line) else self._week(told):
-            show(text)
+        for row in self._line(told) if isinstance(told, Line) else self._week(told):
+            show(row)
         if self._pause:
             sys.stdout.flush()
             self._clock.sleep(self._pause)
 
     def _line(self, line: "Line") -> Iterator[str]:
-        import textwrap
-
         if line.at.date() != self._day:
-            if self._day is not None:
-                yield ""
             self._day, self._at = line.at.date(), ""
             yield self._paint(f"{line.at:%A}, {line.at.day} {line.at:%B}", "bold")
         clock = f"{line.at:%H:%M}"
         shown = "     " if clock == self._at else clock
         self._at = clock
-        job = f"{line.job:<11} " if line.job else ""
-        left = self._width - (_INDENT if line.job else _INDENT - 12)
-        first, *others = textwrap.wrap(line.says, left, break_on_hyphens=False) or [""]
-        says = [self._toned(text, line.tone) for text in (first, *others)]
-        yield f"  {self._paint(shown, 'dim')}  {line.who:<6}{job}{says[0]}"
-        yield from (" " * (self._width - left) + text for text in says[1:])
+        indent = _INDENT if line.job else _INDENT - _JOB
+        first, *others = self._rows(line, self._width - indent)
+        yield f"  {self._paint(shown, 'dim')} {line.who:<7}{f'{line.job:<{_JOB}}' if line.job else ''}{first}"
+        yield from (" " * indent + text for text in others)
+
+    def _rows(self, line: "Line", width: int) -> list[str]:
+        """What a line says in rows of ``width``, its lesser half apart where both do not fit."""
+        import textwrap
+
+        if line.more and len(line.says) + 2 + len(line.more) <= width:
+            return [f"{self._toned(line.says, line.tone)}, {self._paint(line.more, 'dim')}"]
+        says = textwrap.wrap(line.says, width, break_on_hyphens=False)
+        more = textwrap.wrap(line.more, width, break_on_hyphens=False)
+        return [*(self._toned(text, line.tone) for text in says), *(self._paint(text, "dim") for text in more)]
 
     def _toned(self, text: str, tone: str) -> str:
         style = {"good": "green", "trouble": "yellow", "refused": "red", "quiet": "dim"}.get(tone)
         return text if style is None else self._paint(text, style)
 
     def _week(self, jars: "Jars") -> Iterator[str]:
-        from ..reports.render import amount
-
         yield ""
         title = f"  The jars after week {jars.week}"
-        yield self._paint(f"{title:<36}{'SPENT':>10}{'HELD':>10}{'AVAILABLE':>12}{'LIMIT':>10}", "bold")
+        yield self._paint(f"{title:<33}{'SPENT':>11}{'HELD':>11}{'AVAILABLE':>11}{'LIMIT':>9}", "bold")
         for name, account in jars.budgets:
             bar = _bar(account.spent.nanos, account.held.nanos, account.limit.nanos)
-            cells = f"{amount(account.spent):>10}{amount(account.held):>10}{amount(account.available):>12}"
-            yield f"  {name:<14}[{bar}]  {cells}{amount(account.limit):>10}"
+            cells = "".join(f"{f'${jar:.4f}':>11}" for jar in (account.spent, account.held, account.available))
+            yield f"  {name:<13}[{bar}]{cells}{f'${account.limit:.2f}':>9}"
+        yield ""
 
     def close(self, books: "Books") -> None:
         """What the month came to, and that its books say the truth."""
@@ -217,10 +222,10 @@ class _Screen:
         first, last = books.first_day, books.last_day
         show("")
         show(self._paint(f"{first.day} {first:%B} to {last.day} {last:%B %Y} is told; seed {books.seed}", "bold"))
-        show(f"  {books.jobs_in_all} jobs: {jobs}; {books.refused} more were refused")
-        show(f"  {books.machines} machines on three clouds, {books.interrupted} of them taken back by their cloud")
-        show(f"  {books.promises} promises were checked after each of {books.events:,} events, and none was broken")
-        show(f"  The bills of {books.final_jobs} of {books.jobs_in_all} jobs are final, and the books say the truth:")
+        show(f"  {books.jobs_in_all} jobs: {jobs}; {books.refused} requests were refused")
+        show(f"  {books.machines} machines on three clouds, {books.interrupted} of them interrupted")
+        show(f"  {books.promises} promises were watched through {books.events:,} events, and none was broken")
+        show("  the bill of every job is final, and the books say the truth:")
         show("")
         wide = len(f"{books.used:,}")
         show(f"    {books.used:>{wide},} nanos metered by the world")
@@ -239,7 +244,7 @@ class _Screen:
         for command in commands:
             show(f"  {program} {command}")
         show("")
-        show("Every report takes --json. All of it is pretence: no cloud was asked, nothing is owed.")
+        show("Every report takes --json. No cloud was asked for anything, and nothing is owed.")
 
     def _paint(self, text: str, style: str) -> str:
         from ..reports.render import paint

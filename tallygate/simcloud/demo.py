@@ -41,7 +41,7 @@ from .work import Work
 from .workload import ASK_TAG
 from .world import World
 
-SEED = 7
+SEED = 1
 """The month that is told unless another is asked for."""
 
 DATABASE, STATE = "cloud_jobs.db", ".tallygate"
@@ -142,8 +142,8 @@ class Month:
         told, self._told = self._told, []
         return told
 
-    def _say(self, who: str, job: str, says: str, tone: Tone = Tone.PLAIN) -> None:
-        self._told.append(Line(at=self.world.instant(), who=who, job=job, says=says, tone=tone))
+    def _say(self, who: str, job: str, says: str, tone: Tone = Tone.PLAIN, *, more: str = "") -> None:
+        self._told.append(Line(at=self.world.instant(), who=who, job=job, says=says, more=more, tone=tone))
 
     def _check(self) -> None:
         broken: list[Violation] = self.house.invariants.violations
@@ -169,7 +169,7 @@ class Month:
         for week in range(1, DAYS // 7 + 1):
             self.world.at(self.world.start + week * 7 * DAY - SECOND, lambda week=week: self._week_ends(week))  # type: ignore[misc]
 
-    def _at(self, day: int, at: str, act: Callable[[], object]) -> None:
+    def _at(self, day: int, at: str, act: Callable[[], None]) -> None:
         hours, minutes = at.split(":")
         self.world.at(self.world.start + day * DAY + int(hours) * HOUR + int(minutes) * 60 * SECOND, act)
 
@@ -185,8 +185,8 @@ class Month:
             at = asked + wish.extend_after * 60 * SECOND
             self.world.at(at, lambda: self._start(wish.who, self._extending(number)))
 
-    def _start(self, role: str, work: Callable[[Process], None]) -> Process:
-        return self.processes.start(role, self._host, work)
+    def _start(self, role: str, work: Callable[[Process], None]) -> None:
+        self.processes.start(role, self._host, work)
 
     # --- what people do
 
@@ -206,8 +206,8 @@ class Month:
             book = self.house.desk(process).book
             book.top_up(top_up.budget, top_up.amount, reason=top_up.reason, key=f"day-{top_up.day}")
             limit = book.account(book.budget(top_up.budget), process.now()).limit
-            says = f"gives {top_up.budget} {money(top_up.amount)} more ({top_up.reason}): {money(limit)} now"
-            self._say(top_up.who, "", says)
+            says = f"gives {top_up.budget} {money(top_up.amount)} more, {money(limit)} in all"
+            self._say(top_up.who, "", says, more=top_up.reason)
 
         self._start(top_up.who, work)
 
@@ -228,10 +228,8 @@ class Month:
             words = " ".join(error.message.splitlines()[:1])
             self._say(wish.who, wish.job, f"refused: {words}", Tone.REFUSED)
             return
-        if repeat and known is not None:
-            self._say(
-                wish.who, wish.job, f"sent once more, by mistake: it is job {job.id[:8]}.. already, no second one"
-            )
+        if repeat and known is not None and known[0].id == job.id:
+            self._say(wish.who, wish.job, "sent once more, by mistake: it is the same job", more=f"job {job.id}")
 
     def _stopping(self, number: int) -> Callable[[Process], None]:
         def work(process: Process) -> None:
@@ -279,9 +277,10 @@ class Month:
             report = desk.collector().retrieve(jobs_max=1000, days_back=30)
             if report.problems:
                 count = f"{len(report.problems)} bill{'' if len(report.problems) == 1 else 's'}"
-                self._say("bills", "", f"{count} cannot be had, nothing moves: {report.problems[0]}", Tone.TROUBLE)
-            for says, tone in self._telling.bills(before, self._telling.standings()):
-                self._say("bills", "", says, tone)
+                says = f"{count} cannot be had, so nothing moves"
+                self._say("bills", "", says, Tone.TROUBLE, more=report.problems[0])
+            for says, more, tone in self._telling.bills(before, self._telling.standings()):
+                self._say("bills", "", says, tone, more=more)
 
         if self._down:
             self.world.at(self.world.now + HOUR, lambda: self._morning(day))
@@ -296,13 +295,15 @@ class Month:
             self.processes.kill(process)
         alive = self.world.alive()
         count = f"{len(alive)} machine{'' if len(alive) == 1 else 's'}"
-        self._say("power", "", f"the scheduler's machine is off, with its database; {count} run on alone", Tone.TROUBLE)
+        says = "the scheduler's own computer goes off, and its database with it"
+        self._say("power", "", says, Tone.TROUBLE, more=f"{count} run on alone")
 
     def _comes_back(self) -> None:
         self._down = False
         alive = self.world.alive()
         left = "none of them is left" if not alive else f"{len(alive)} of them still run"
-        self._say("power", "", f"the scheduler is back; the machines kept their own time, {left}", Tone.GOOD)
+        says = "the scheduler is back; the machines have kept to their own ends"
+        self._say("power", "", says, Tone.GOOD, more=left)
         self._ensure_watch()
 
     def _week_ends(self, week: int) -> None:
@@ -321,12 +322,10 @@ class Month:
                 self._event(process, str(values["job_id"]), str(values["event"]), str(values["detail"]))
 
     def _event(self, process: Process, job_id: str, event: str, detail: str) -> None:
-        by_watcher = process.role in ("watch", "bills")
-        told = self._telling.event(job_id, event, detail, by_watcher=by_watcher)
+        who = "watch" if process.role in ("watch", "bills") else process.role.partition(" ")[0]
+        told = self._telling.event(job_id, event, detail, who=who, at=self.world.instant())
         if told is not None:
-            job, says, tone = told
-            who = "watch" if by_watcher else process.role.partition(" ")[0]
-            self._say(who, job, says, tone)
+            self._told.append(told)
         if event == "launched":
             self._launched(job_id)
 
@@ -373,11 +372,9 @@ class Month:
             return
         pool, ceiling = found.build.pool, found.build.ceiling
         was, raised = pool.price_at(self.world.now), ceiling * _NEW_PRICE_PERCENT // 100
-        says = (
-            f"raises {pool.hardware.instance_type} in {pool.zone} from {money(Money(was))} to {money(Money(raised))}/h, "
-            f"above the job's ceiling of {money(Money(ceiling))}/h"
-        )
-        self._say(provider_name(found.dialect.name), self._jobs.get(job_id).name, says, Tone.TROUBLE)
+        says = f"price goes from {money(Money(was))} to {money(Money(raised))}/h"
+        more = f"the launch was sent with a ceiling of {money(Money(ceiling))}/h"
+        self._say(provider_name(found.dialect.name), self._jobs.get(job_id).name, says, Tone.TROUBLE, more=more)
         self.world.reprice(pool, raised)
 
     def strikes(self, process: Process, point: str) -> Turn:
@@ -396,8 +393,8 @@ class Month:
         elif trouble is Trouble.LAUNCHER_DIES and point == Milestone.CREATE_ANSWERED and number not in self._struck:
             self._struck.add(number)
             wish = self._wishes[number]
-            says = "the process dies: the cloud has answered, the answer is not on record"
-            self._say(wish.who, wish.job, says, Tone.TROUBLE)
+            says = "the launching process dies: the cloud has answered,"
+            self._say(wish.who, wish.job, says, Tone.TROUBLE, more="and nothing of it is on record")
             return Turn(mishap=Mishap.DIES)
         elif trouble is Trouble.NO_CAPACITY and point == Milestone.INTENT_COMMITTED and number not in self._struck:
             self._struck.add(number)

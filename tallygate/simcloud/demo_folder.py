@@ -47,7 +47,7 @@ class DemoFolder:
             )
         if not again:
             raise UsageError(
-                f"{self.database} is there already, from a former demonstration",
+                f"{taken} is there already, from a former demonstration",
                 cure="Replace it with --again, or name another folder with --folder",
             )
 
@@ -73,8 +73,10 @@ class DemoFolder:
             note = json.loads((self._state / _NOTE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        if not self.database.exists() or not isinstance(note, dict):
+        if not isinstance(note, dict):
             return False
+        if not self.database.exists():
+            return True  # its database was taken away: what is left is of no use to anybody
         try:
             database = open_store(str(self.database), clock=clock, create=False)
         except StoreError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from .. import times
@@ -18,6 +18,7 @@ from ..money import Money, total
 from ..pricing.offers import Offer, PurchaseOption
 from ..reports.render import amount, provider_name
 from ..store.jobs import JobRepository
+from .timeline import instant
 from .world import World
 
 
@@ -33,12 +34,14 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One thing that happened. ``who``: a person, ``watch``, ``bills``, or a cloud; ``job`` is empty when it is about none."""
+    """One thing that happened. ``who``: a person, ``watch``, ``bills``, ``power`` or a cloud; ``job`` is empty when it is
+    about none. ``more`` is the lesser half of a sentence, for a second row where the first is full."""
 
     at: datetime
     who: str
     job: str
     says: str
+    more: str = ""
     tone: Tone = Tone.PLAIN
 
 
@@ -53,8 +56,8 @@ class Jars:
 
 Told = Line | Jars
 
-_MOVES_TOLD = 2
 _NAME_MAX = 20
+_OVERLONG = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,54 +81,72 @@ class Telling:
 
     # --- a job's story, event by event
 
-    def event(self, job_id: str, event: str, detail: str, *, by_watcher: bool) -> tuple[str, str, Tone] | None:
-        """The job's name, the words and the tone for one event of its story; None for one that goes without saying."""
+    def event(self, job_id: str, event: str, detail: str, *, who: str, at: datetime) -> Line | None:
+        """One event of a job's story; None for one that goes without saying."""
         job = self._jobs.get(job_id)
         attempts = self._jobs.attempts(job_id)
-        said = self._said(job, attempts, event, detail, by_watcher=by_watcher)
-        return None if said is None else (job.name, *said)
+        said = self._said(job, attempts, event, detail, by_watcher=who == "watch")
+        if said is None:
+            return None
+        says, more, tone = said
+        return Line(at=at, who=who, job=job.name, says=says, more=more, tone=tone)
 
     def _said(
         self, job: Job, attempts: list[Attempt], event: str, detail: str, *, by_watcher: bool
-    ) -> tuple[str, Tone] | None:
+    ) -> tuple[str, str, Tone] | None:
         last = attempts[-1]
         match event:
             case "held":
-                return f"held {money(job.hold)}: {machine(job.offer)} until {last.not_after:%H:%M}", Tone.PLAIN
+                return f"held {money(job.hold)} until {last.not_after:%H:%M}", machine(job.offer), Tone.PLAIN
             case "launched" if last.number > 1:
-                return f"runs as attempt {last.number} on {machine(last.offer)}, within the same hold", Tone.GOOD
+                return f"runs again, attempt {last.number} within the same hold", machine(last.offer), Tone.GOOD
             case "launched" if by_watcher:
-                return f"adopted: machine {short(last.machine_id)} carries its token", Tone.GOOD
+                return f"adopted: {short(last.machine_id)} carries its token", "", Tone.GOOD
             case "refused":
-                return f"not launched: {detail.partition(': ')[2]}", Tone.TROUBLE
+                return f"not launched: {detail.partition(': ')[2]}", "", Tone.TROUBLE
             case "unknown":
-                return detail, Tone.TROUBLE
+                says, _, held = detail.rpartition("; ")
+                return says.replace(last.token, short(last.token)), held, Tone.TROUBLE
             case "interrupted":
                 metered = money(total((each.metered_cost for each in attempts), job.hold.currency))
-                return f"interrupted, {detail}; metered {metered} so far{self._saved(job)}", Tone.TROUBLE
+                return f"interrupted, {detail}", f"metered {metered} so far{self._saved(job)}", Tone.TROUBLE
             case "stop_requested":
-                return f"asks for its end: {detail}", Tone.PLAIN
+                return f"asks for its end: {detail}", "", Tone.PLAIN
             case "extended":
-                return f"extended: {detail}; now until {last.not_after:%H:%M}", Tone.PLAIN
+                return f"extended: {detail}", f"now until {last.not_after:%H:%M}", Tone.PLAIN
             case "no_new_attempt" | "checkpoint" | "stop":
-                return f"{detail}: {event.replace('_', ' ')}", Tone.QUIET
+                return f"{detail}: {event.replace('_', ' ')}", "", Tone.QUIET
             case "completed" | "failed" | "terminated":
                 return self._ended(job, attempts, event, detail)
         return None
 
-    def _ended(self, job: Job, attempts: list[Attempt], event: str, detail: str) -> tuple[str, Tone]:
+    def _ended(self, job: Job, attempts: list[Attempt], event: str, detail: str) -> tuple[str, str, Tone]:
         seconds = sum(each.metered_seconds for each in attempts)
-        kept = self._book.holds(job.id)[0].remaining
-        told_before = event == "completed" or attempts[-1].state is AttemptState.VOID
-        why = "" if told_before else f", {detail}"
         metered = f"metered {money(job.metered_cost)} for {times.duration(seconds)}"
-        return f"{event}{why}: {metered}, {money(kept)} still held", Tone.GOOD if event == "completed" else Tone.TROUBLE
+        held = f"{money(self._book.holds(job.id)[0].remaining)} still held"
+        unseen = (
+            "nobody was there to see its end, so it counts until it was missed; " if self._overlong(attempts) else ""
+        )
+        if event == "completed":
+            return f"completed: {metered}", f"{unseen}{held}", Tone.GOOD
+        if attempts[-1].state is AttemptState.VOID:  # why it was not launched once more has just been said
+            return f"{event}: {metered}", held, Tone.TROUBLE
+        return f"{event}: {detail}", f"{metered}; {unseen}{held}", Tone.TROUBLE
+
+    def _overlong(self, attempts: list[Attempt]) -> bool:
+        """Whether an end on record is much later than the true one, because the cloud had forgotten the machine."""
+        for attempt in attempts:
+            made = self._world.machines.get(attempt.machine_id or "")
+            if made is not None and made.ended_at is not None and attempt.ended_at is not None:
+                if attempt.ended_at - instant(made.ended_at) > _OVERLONG:
+                    return True
+        return False
 
     def _saved(self, job: Job) -> str:
         work = self._world.fleet.works.get(job.id)
         if work is None or not work.saved:
             return ""
-        return f"; {times.duration(work.saved)} of {times.duration(work.seconds)} of work are saved"
+        return f"; {times.duration(work.saved)} of {times.duration(work.seconds)} of work saved"
 
     # --- costs
 
@@ -145,24 +166,25 @@ class Telling:
             )
         return found
 
-    def bills(self, before: Mapping[str, Standing], after: Mapping[str, Standing]) -> list[tuple[str, Tone]]:
+    def bills(self, before: Mapping[str, Standing], after: Mapping[str, Standing]) -> list[tuple[str, str, Tone]]:
         """What a collection of bills has changed."""
-        lines: list[tuple[str, Tone]] = []
+        lines: list[tuple[str, str, Tone]] = []
         changed = [(before[job_id], now) for job_id, now in after.items() if before[job_id] != now]
-        first = [now for was, now in changed if was.billed is None and now.billed is not None]
+        first = [now.name for was, now in changed if was.billed is None and now.billed is not None]
         moved = [(was, now) for was, now in changed if was.billed is not None and was.billed != now.billed]
         final = [(was, now) for was, now in changed if now.cost_state == "final" and was.cost_state != "final"]
-        if first:
-            sums = ", ".join(f"{each.name} {money(each.billed)}" for each in first)
-            lines.append((f"now on a bill: {sums}", Tone.QUIET))
+        named = f"now on a bill: {', '.join(first)}" if first else ""
         if moved:
-            moves = [f"{now.name} {money(was.billed)} -> {money(now.billed)}" for was, now in moved]
-            more = f", and {len(moves) - _MOVES_TOLD} more" if len(moves) > _MOVES_TOLD else ""
-            lines.append((f"still moving: {', '.join(moves[:_MOVES_TOLD])}{more}", Tone.QUIET))
+            was, now = moved[0]
+            others = f", and {len(moves)} more" if (moves := moved[1:]) else ""
+            moving = f"still moving: {now.name} {money(was.billed)} -> {money(now.billed)}{others}"
+            lines.append((named or moving, moving if named else "", Tone.QUIET))
+        elif named:
+            lines.append((named, "", Tone.QUIET))
         if final:
             sums = ", ".join(f"{now.name} {money(now.spent)}" for _, now in final)
             freed = total((now.released - was.released for was, now in final), final[0][1].spent.currency)
-            lines.append((f"final: {sums}; {money(freed)} of their holds is free again", Tone.GOOD))
+            lines.append((f"final: {sums}", f"{money(freed)} released", Tone.GOOD))
         return lines
 
 
