@@ -47,9 +47,10 @@ SEED = 1
 DATABASE, STATE = "cloud_jobs.db", ".tallygate"
 """What a month leaves in its folder: the store, and beside it the bills that were kept."""
 
-_WEATHER = Climate(jump=15_000, empty=40_000, interrupt=60_000)
-"""Prices drift as ever; of the troubles most are the story's."""
+_WEATHER = Climate(jump=15_000, empty=0, interrupt=60_000)
+"""Prices drift as ever; of the troubles most are the story's, and pools run dry in it alone."""
 
+_ASK = f"user-{ASK_TAG}"
 _WATCH_SECONDS = 600
 _COLLECT_AT = 6 * HOUR + 30 * 60 * SECOND
 _NEW_PRICE_PERCENT = 160
@@ -110,6 +111,7 @@ class Month:
         self._refused = 0
         self._down = False
         self._ended_seen = 0
+        self._machines_seen = 0
         self.books: Books | None = None
         self.world.fleet.work_of = self._work
         self.processes.on_commit = self._committed
@@ -331,6 +333,7 @@ class Month:
 
     def _after_event(self) -> None:
         self.house.invariants.after_event()
+        self._spare_new_machines()
         while self._ended_seen < len(self.processes.ended):
             process = self.processes.ended[self._ended_seen]
             self._ended_seen += 1
@@ -350,6 +353,17 @@ class Month:
         self._struck.add(number)
         strike = self._take_back if wish.trouble is Trouble.TAKEN_BACK else self._raise_price
         self.world.after(wish.after * 60, lambda: strike(job_id))
+
+    def _spare_new_machines(self) -> None:
+        """Where the story has something in store for a job, the cloud does not take its machine back before that."""
+        machines = self.world.machines
+        if len(machines) == self._machines_seen:
+            return
+        for made in list(machines.values())[self._machines_seen :]:
+            wish = self._wishes[int(made.build.tags[_ASK])]
+            if wish.trouble is not None or wish.hangs or wish.extend_after is not None:
+                self.world.take_back(made, at=self.world.start + 2 * DAYS * DAY)
+        self._machines_seen = len(machines)
 
     def _machine_of(self, job_id: str) -> Machine | None:
         """The job's machine if it still runs."""
@@ -411,7 +425,7 @@ class Month:
             pool.set_empty(self.world.now, self.world.now + _DRY_SECONDS * SECOND)
 
     def _work(self, made: Machine, chance: Stream) -> Work:
-        wish = self._wishes[int(made.build.tags[f"user-{ASK_TAG}"])]
+        wish = self._wishes[int(made.build.tags[_ASK])]
         return Work(seconds=wish.minutes * 60, exit_status=wish.exit_status, checkpoint_seconds=300, hangs=wish.hangs)
 
     # --- the end

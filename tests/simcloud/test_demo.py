@@ -227,7 +227,11 @@ def test_while_the_scheduler_is_down_machines_end_by_themselves(month: Told29) -
     assert (machine.ended_at or 0) < int(back.timestamp() * 1_000_000)
     assert job.state == "terminated"
     assert month.truly_cost(job) <= job.hold.nanos
-    silent = [line for line in month.lines if line.who != "power" and down_day == (line.at.date() - month.books.first_day).days]
+    silent = [
+        line
+        for line in month.lines
+        if line.who != "power" and down_day == (line.at.date() - month.books.first_day).days
+    ]
     assert max(line.at for line in silent) < back
 
 
