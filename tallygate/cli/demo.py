@@ -185,11 +185,11 @@ class _Screen:
             self._day, self._at = line.at.date(), ""
             yield self._paint(f"{line.at:%A}, {line.at.day} {line.at:%B}", "bold")
         clock = f"{line.at:%H:%M}"
-        shown = "     " if clock == self._at else clock
+        shown = "     " if clock == self._at else self._paint(clock, "dim")
         self._at = clock
         indent = _INDENT if line.job else _INDENT - _JOB
         first, *others = self._rows(line, self._width - indent)
-        yield f"  {self._paint(shown, 'dim')} {line.who:<7}{f'{line.job:<{_JOB}}' if line.job else ''}{first}"
+        yield f"  {shown} {line.who:<7}{f'{line.job:<{_JOB}}' if line.job else ''}{first}"
         yield from (" " * indent + text for text in others)
 
     def _rows(self, line: "Line", width: int) -> list[str]:
@@ -209,11 +209,11 @@ class _Screen:
     def _week(self, jars: "Jars") -> Iterator[str]:
         yield ""
         title = f"  The jars after week {jars.week}"
-        yield self._paint(f"{title:<33}{'SPENT':>11}{'HELD':>11}{'AVAILABLE':>11}{'LIMIT':>9}", "bold")
+        yield self._paint(f"{title:<33}{'SPENT #':>11}{'HELD +':>11}{'AVAILABLE .':>12}{'LIMIT':>9}", "bold")
         for name, account in jars.budgets:
             bar = _bar(account.spent.nanos, account.held.nanos, account.limit.nanos)
-            cells = "".join(f"{f'${jar:.4f}':>11}" for jar in (account.spent, account.held, account.available))
-            yield f"  {name:<13}[{bar}]{cells}{f'${account.limit:.2f}':>9}"
+            cells = "".join(f"{f'${jar:.4f}':>11}" for jar in (account.spent, account.held))
+            yield f"  {name:<13}[{bar}]{cells}{f'${account.available:.4f}':>12}{f'${account.limit:.2f}':>9}"
         yield ""
 
     def close(self, books: "Books") -> None:
