@@ -17,7 +17,7 @@ WORKERS ?= 4
 SEEDS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint sim bench schema docs lock clean
+.PHONY: help run demo test lint sim bench schema docs lock clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -26,6 +26,9 @@ help: ## list these targets
 
 run: $(VENV)/.core ## install the core and take a short tour with real jobs on this machine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/tour.sh
+
+demo: $(VENV)/.sim ## watch a simulated month of a small team on three clouds; no account is needed
+	@$(BIN)/tallygate demo --again
 
 test: $(VENV)/.dev ## install what the tests need and run them all
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
@@ -63,10 +66,15 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --editable .
 	@touch $@
 
+$(VENV)/.sim: pyproject.toml | $(BIN)/python
+	@echo "Installing Tallygate with what the pretend world needs into $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[sim]'
+	@touch $@ $(VENV)/.core
+
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Installing Tallygate with everything that the tests need into $(VENV) ..."
 	@$(PIP_INSTALL) --editable '.[dev]'
-	@touch $@ $(VENV)/.core
+	@touch $@ $(VENV)/.core $(VENV)/.sim
 
 $(VENV)/.lock: | $(BIN)/python
 	@$(PIP_INSTALL) uv

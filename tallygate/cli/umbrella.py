@@ -13,6 +13,7 @@ MENU = Menu(
         "simulate": Entry(
             "tallygate.cli.simulate:simulate", "Run everything in a pretend world, every promise checked."
         ),
+        "demo": Entry("tallygate.cli.demo:demo", "Watch a simulated month of a small team."),
         "migrate": Entry("tallygate.cli.store:migrate", "Make the database, or bring it up to date."),
         "config": Entry("tallygate.cli.settings:MENU", "Settings in force."),
     },
