@@ -21,14 +21,11 @@ from tallygate.simcloud.timeline import SECOND, instant
 from tallygate.simcloud.truth import Meter
 from tallygate.simcloud.workload import ASK_TAG, BudgetPlan
 
-from .rivals import NO_END
+from .rivals import MARGIN_PERCENT, NO_END
 from .stage import Policy, Stage
 
 ALLOWANCE = 120 * SECOND
 """What every machine's end may take: the kill allowance of the clouds' terms."""
-
-MARGIN_PERCENT = 150
-"""How long a job that hangs is wanted, in percent of its estimate, where no end was sent with its launch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +152,7 @@ class Judge:
             ends.append(self._stage.given_up[number])
         if machine.build.run_seconds_max < NO_END.total_seconds():
             ends.append(machine.deadline)
-        elif machine.work is not None and machine.work.hangs:
+        elif machine.work is not None and machine.work.hangs:  # nobody can want it longer than others give such a job
             ends.append(since + int(self._stage.asks[number].hours * 3600) * MARGIN_PERCENT // 100 * SECOND)
         return min(ends)
 

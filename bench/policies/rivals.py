@@ -7,6 +7,7 @@ crashes and are never slow. What differs is the gate, and what watches afterward
 
     NoGate          none
     CheckThenAct    estimate <= limit - recorded; the record is written when the machine exists
+    WithTimeLimits  the same, and no machine runs longer than one and a half times its estimate
     DelayedBill     estimate <= limit - billed, and every eight hours: billed >= limit ends everything
     SoftCap         metered < limit, and every five minutes: metered >= limit ends everything
 """
@@ -47,6 +48,9 @@ NO_END = timedelta(days=30)
 
 CREATE_TRIES = 3
 """How often a create call that was not answered is repeated under its token: the default of the SDKs' standard mode."""
+
+MARGIN_PERCENT = 150
+"""The longest a job may run in percent of its estimate, where there is such a limit: the margin that ours gives by default."""
 
 OFFERS_TRIED = 5
 ATTEMPTS_MAX = 3
@@ -101,6 +105,10 @@ class NoGate:
 
     def check(self, ask: Ask, expected: int) -> None:
         """The gate: ``BudgetExceeded`` is its no."""
+
+    def run_at_most(self, ask: Ask) -> timedelta:
+        """The end sent with a launch."""
+        return NO_END
 
     def services(self) -> list[Service]:
         return [Service(role="watcher", first=30, work=self._watch)]
@@ -182,7 +190,8 @@ class NoGate:
     def _order(self, process: Process, ask: Ask, offer: Offer, attempt: int) -> LaunchOrder:
         self._tokens += 1
         token = f"rival-{ask.number}-{self._tokens}"
-        not_after = process.now() + NO_END
+        longest = self.run_at_most(ask)
+        not_after = process.now() + longest
         ceiling = offer.hourly_price if offer.on_demand_price is None else offer.on_demand_price
         return LaunchOrder(
             token=token,
@@ -198,7 +207,7 @@ class NoGate:
             },
             agent_script="#!/bin/sh",
             agent_document="{}",
-            run_seconds_max=int(NO_END.total_seconds()),
+            run_seconds_max=int(longest.total_seconds()),
             not_after=not_after,
             disk_gib=ask.disk_gib,
         )
@@ -249,9 +258,9 @@ class NoGate:
             ended_at = microseconds(shown.ended_at)
         entry.open = False
         entry.cost = entry.offer.hourly_price.for_seconds(max(0, ended_at - entry.launched_at) // SECOND).nanos
-        finished = said is not None and said.reason == "finished"
+        over = said is not None and said.reason != "interrupted"
         number = entry.ask.number
-        if finished or number in self.barred or self._attempts[number] >= ATTEMPTS_MAX:
+        if over or number in self.barred or self._attempts[number] >= ATTEMPTS_MAX:
             return
         try:
             self._launch(process, entry.ask)
@@ -305,6 +314,13 @@ class CheckThenAct(NoGate):
                 window = self.window(budget, entry.launched_at)
                 spent[window] = spent.get(window, 0) + entry.cost
         self.require_room(ask, expected, lambda window: spent.get(window, 0))
+
+
+class WithTimeLimits(CheckThenAct):
+    """The same with a time limit that the cloud enforces, as AWS Batch and Google's run durations do, at our own margin."""
+
+    def run_at_most(self, ask: Ask) -> timedelta:
+        return timedelta(seconds=int(ask.hours * 3600) * MARGIN_PERCENT // 100)
 
 
 class DelayedBill(NoGate):
