@@ -1,4 +1,4 @@
-"""What keeps to a budget and at what price: our policy beside four others, in ten scenarios of one simulated world.
+"""What keeps to a budget and at what price: our policy beside models of others, in ten scenarios of one simulated world.
 
 For every scenario and seed each policy meets the same prices, wishes, faults and interruptions, on the same machines. What is
 measured is read from the world's meters, never from a policy's books: how far true spend passed a limit, machines that nobody
