@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from .judge import Judge, Score
 from .ours import Tallygate, WithJobBudgets
-from .rivals import CheckThenAct, DelayedBill, NoGate, SoftCap, WithTimeLimits
+from .rivals import CheckAtItsBest, CheckThenAct, DelayedBill, NoGate, SoftCap
 from .scenarios import SCENARIOS, Plan
 from .stage import Policy, Stage
 
@@ -15,7 +15,7 @@ POLICIES: Mapping[str, Callable[[Stage], Policy]] = {
     "Tallygate, a budget per job": WithJobBudgets,
     "no gate": NoGate,
     "check, then act": CheckThenAct,
-    "check, then act, time limits": WithTimeLimits,
+    "check, then act, at its best": CheckAtItsBest,
     "check the late bill": DelayedBill,
     "soft cap, polled": SoftCap,
 }

@@ -7,7 +7,7 @@ crashes and are never slow. What differs is the gate, and what watches afterward
 
     NoGate          none
     CheckThenAct    estimate <= limit - recorded; the record is written when the machine exists
-    WithTimeLimits  the same, and no machine runs longer than one and a half times its estimate
+    CheckAtItsBest  the same with disks and addresses in it; machines have a time limit; those that no record knows are ended
     DelayedBill     estimate <= limit - billed, and every eight hours: billed >= limit ends everything
     SoftCap         metered < limit, and every five minutes: metered >= limit ends everything
 """
@@ -28,6 +28,7 @@ from tallygate.errors import (
     Unavailable,
 )
 from tallygate.ledger.holds import BudgetPeriod
+from tallygate.money import Money
 from tallygate.pricing.offers import Offer, PurchaseOption, ResourceRequest, rank
 from tallygate.providers.base import Launch, LaunchOrder, Listing, MachineState
 from tallygate.simcloud.bills import SimBill
@@ -110,6 +111,10 @@ class NoGate:
         """The end sent with a launch."""
         return NO_END
 
+    def hourly(self, offer: Offer) -> Money:
+        """What an hour is taken to cost, in estimates and records: the machine alone, as launchers do."""
+        return offer.hourly_price
+
     def services(self) -> list[Service]:
         return [Service(role="watcher", first=30, work=self._watch)]
 
@@ -133,14 +138,14 @@ class NoGate:
         offers = self._offers(process, ask)
         if not offers:
             raise NoMatchingOffer(f"There is nothing to be had for ask {ask.number}")
-        expected = offers[0].hourly_price.times(ask.hours, round_up=True).nanos
+        expected = self.hourly(offers[0]).times(ask.hours, round_up=True).nanos
         self.check(ask, expected)
         self._expected.setdefault(ask.number, expected)
         self._attempts[ask.number] = attempt = self._attempts.get(ask.number, 0) + 1
         for offer in offers:
             launch, token = self._create(process, ask, offer, attempt)
             if launch is not None:
-                cost = offer.hourly_price.times(ask.hours, round_up=True).nanos
+                cost = self.hourly(offer).times(ask.hours, round_up=True).nanos
                 self.books.append(
                     Entry(
                         ask=ask,
@@ -257,7 +262,7 @@ class NoGate:
         elif shown is not None and shown.ended_at is not None:
             ended_at = microseconds(shown.ended_at)
         entry.open = False
-        entry.cost = entry.offer.hourly_price.for_seconds(max(0, ended_at - entry.launched_at) // SECOND).nanos
+        entry.cost = self.hourly(entry.offer).for_seconds(max(0, ended_at - entry.launched_at) // SECOND).nanos
         over = said is not None and said.reason != "interrupted"
         number = entry.ask.number
         if over or number in self.barred or self._attempts[number] >= ATTEMPTS_MAX:
@@ -316,11 +321,20 @@ class CheckThenAct(NoGate):
         self.require_room(ask, expected, lambda window: spent.get(window, 0))
 
 
-class WithTimeLimits(CheckThenAct):
-    """The same with a time limit that the cloud enforces, as AWS Batch and Google's run durations do, at our own margin."""
+class CheckAtItsBest(CheckThenAct):
+    """The same with all that could be added without holding money.
+
+    A time limit that the cloud enforces, as AWS Batch and Google's run durations do, at our own margin; disks and addresses in
+    estimates and records; and an end for machines that no record knows.
+    """
+
+    sweeps = True
 
     def run_at_most(self, ask: Ask) -> timedelta:
         return timedelta(seconds=int(ask.hours * 3600) * MARGIN_PERCENT // 100)
+
+    def hourly(self, offer: Offer) -> Money:
+        return offer.hourly_price + Money(_beside(offer.provider))
 
 
 class DelayedBill(NoGate):
@@ -454,10 +468,14 @@ class SoftCap(NoGate):
 
     def _rate(self, place: Place) -> int:
         """Nanos an hour of a machine there, with its disk and its address."""
-        dialect = DIALECTS[place[0]]
         price = self._prices.get(place, 0)
-        beside = dialect.disk_nanos_hour(dialect.terms.disk_gib_default) + dialect.address_nanos_hour
-        return price + beside if price else 0
+        return price + _beside(place[0]) if price else 0
+
+
+def _beside(provider: str) -> int:
+    """Nanos an hour of a usual disk and an address, from the price list."""
+    dialect = DIALECTS[provider]
+    return dialect.disk_nanos_hour(dialect.terms.disk_gib_default) + dialect.address_nanos_hour
 
 
 def _lives(launch: Launch) -> bool:

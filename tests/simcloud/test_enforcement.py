@@ -69,7 +69,7 @@ def test_a_mistake_in_ours_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_in_calm_the_others_do_everything_and_more_than_ours() -> None:
     """The scenario in which a gate is not needed is among the ten, and nobody does better there than without one."""
-    for policy in POLICIES.keys() - OURS - {"check, then act, time limits"}:
+    for policy in POLICIES.keys() - OURS:
         found = scores("calm")[policy]
         assert (found.done, found.overshoot, found.false_refusals) == (found.asked, 0, 0)
 
@@ -84,7 +84,7 @@ def test_in_calm_the_others_do_everything_and_more_than_ours() -> None:
         ("check, then act", "low estimates"),
         ("check, then act", "price jump"),
         ("check, then act", "crashes"),
-        ("check, then act, time limits", "burst"),
+        ("check, then act, at its best", "burst"),
         ("check the late bill", "late bills"),
         ("check the late bill", "burst"),
         ("soft cap, polled", "burst"),
@@ -110,9 +110,11 @@ def test_a_policy_leaks_machines_in_the_scenario_made_for_it(policy: str, scenar
     assert scores(scenario)[policy].leaked > 3600 * SECOND
 
 
-def test_a_time_limit_at_the_cloud_ends_what_hangs() -> None:
-    """The stronger form of check-then-act leaks nothing with its scheduler dead."""
-    assert scores("dead scheduler")["check, then act, time limits"].leaked == 0
+def test_a_check_at_its_best_is_stronger_than_a_plain_one() -> None:
+    """A time limit at the cloud ends what hangs when the scheduler is dead, and counting disks leaves less to go over by."""
+    assert scores("dead scheduler")["check, then act, at its best"].leaked == 0
+    found = scores("late bills")
+    assert found["check, then act, at its best"].overshoot < found["check, then act"].overshoot
 
 
 def test_those_who_look_for_strangers_leak_less() -> None:
