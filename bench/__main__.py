@@ -2,6 +2,7 @@
 
     python -m bench              all of them
     python -m bench NAME ...     those named
+    python -m bench NAME --...   one, with options of its own
     python -m bench --list       what there is, and what each one measures
 
 Ends with 1 when one of them missed its goal.
@@ -25,8 +26,10 @@ def measurements() -> dict[str, str]:
     }
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     found = measurements()
+    first = next((place for place, word in enumerate(words) if word.startswith("-") and word != "--list"), len(words))
+    names, options = words[:first], words[first:]
     if "--list" in names:
         for name, says in found.items():
             print(f"{name:20} {says}")
@@ -35,10 +38,14 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"There is no measurement {unknown[0]}. There are: {', '.join(found) or 'none'}", file=sys.stderr)
         return 2
+    if options and len(names) != 1:
+        print(f"{options[0]} is an option of one measurement; name it first", file=sys.stderr)
+        return 2
     failed = []
     for name in names or found:
-        print(f"\n=== {name}: {found[name]}", flush=True)
-        if subprocess.run([sys.executable, HERE / f"{name}.py"], cwd=HERE.parent, check=False).returncode:
+        if not options:
+            print(f"\n=== {name}: {found[name]}", flush=True)
+        if subprocess.run([sys.executable, HERE / f"{name}.py", *options], cwd=HERE.parent, check=False).returncode:
             failed.append(name)
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
