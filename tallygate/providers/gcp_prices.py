@@ -20,28 +20,27 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CredentialsMissing, Unavailable, UsageError
+from ..errors import CredentialsMissing, TallygateError, Unavailable, UsageError
 from ..ids import Entropy
-from ..money import Money
 from ..pricing.interruptions import Band
 from ..pricing.offers import Offer, PurchaseOption
 from ..pricing.source import Observation, Sheet
-from ..times import Clock, instant
-from . import gcp_families as families
-from .gcp_skus import OLDEST, Dated, Machine, Rates, Sku, UnitPrice, Unpriced, sustained_vcpus
-from .retry import RETRIED, Passing, Retry, asked_seconds
+from ..times import Clock
+from . import gcp_answers as answers
+from .gcp_answers import PROVIDER, SOURCE, PriceList
+from .gcp_failures import NotKept, in_region, refusal, translated
+from .gcp_skus import Machine, Rates, Sku, Unpriced
+from .retry import Passing, Retry
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.auth.transport.requests import AuthorizedSession
-
-SOURCE = "Google Cloud Billing Catalog"
 
 COMPUTE_ENGINE = "services/6F81-5844-456A"
 
@@ -61,15 +60,7 @@ TYPE_PAGE = 500
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,62}")
 _PROJECT = re.compile(r"[a-z][a-z0-9.:-]{1,98}")
-_WITHDRAWN = {"DEPRECATED", "OBSOLETE", "DELETED"}
-_ARCHITECTURES = {"X86_64": "x86_64", "ARM64": "arm64"}
 _TYPE_FIELDS = "name,guestCpus,memoryMb,architecture,accelerators,bundledLocalSsds,deprecated(state)"
-
-
-@dataclass(frozen=True, slots=True)
-class _PriceList:
-    rates: Rates
-    read_at: datetime
 
 
 class GcpPrices:
@@ -81,7 +72,7 @@ class GcpPrices:
     offer's ``priced_at`` is that moment.
     """
 
-    provider = "gcp"
+    provider = PROVIDER
 
     def __init__(
         self,
@@ -103,7 +94,7 @@ class GcpPrices:
         self._catalog_url = catalog_url.rstrip("/")
         self._with_preemptions = with_preemptions
         self._lock = threading.Lock()
-        self._price_list: Future[_PriceList] | None = None
+        self._price_list: Future[PriceList] | None = None
 
     # --- what a source of prices does
 
@@ -119,7 +110,7 @@ class GcpPrices:
 
     def read(self, region: str) -> Sheet:
         """The whole sheet of a region. Raises ``Unavailable``, or ``CredentialsMissing`` naming the permission."""
-        with _in_region(region):
+        with in_region(region):
             with self._session() as session:
                 zones = self._zones(session, region)
                 refused: Counter[str] = Counter()
@@ -127,7 +118,7 @@ class GcpPrices:
                 if not any(machines.values()):
                     raise Unavailable("the Compute API told no machine types")
                 price_list = self._prices()
-                offers = _offers(region, machines, price_list, refused)
+                offers = answers.offers(region, machines, price_list, refused)
                 notes: list[str] = []
                 if self._with_preemptions:
                     offers = self._with_bands(session, region, offers, notes)
@@ -144,21 +135,23 @@ class GcpPrices:
     def history(self, region: str, *, since: datetime) -> Iterator[Observation]:
         """Every change of the spot prices of a region since then, and the price in force at that moment.
 
-        Google keeps a year. One request a spot type; types that Google keeps no history of (custom ones) are left out.
+        Google keeps a year. One request a type that has a spot price; those that Google keeps no history of are left out.
         """
-        with _in_region(region):
-            with self._session() as session:
-                zones = self._zones(session, region)
-                names = {machine.name for zone in zones for machine in self._machines(session, zone, Counter())}
-                if not names:
-                    raise Unavailable("the Compute API told no machine types")
-                for name in sorted(names):
+        with in_region(region), self._session() as session:
+            machines = {zone: self._machines(session, zone, Counter()) for zone in self._zones(session, region)}
+            if not any(machines.values()):
+                raise Unavailable("the Compute API told no machine types")
+            offers = answers.offers(region, machines, self._prices(), Counter())
+            for name in _spot_types(offers):
+                try:
                     told = self._capacity_history(session, region, name, "PRICE")
-                    yield from _observations(region, name, told.get("priceHistory"), since)
+                except NotKept:
+                    continue
+                yield from answers.observations(region, name, told.get("priceHistory"), since)
 
     # --- the price list, once
 
-    def _prices(self) -> _PriceList:
+    def _prices(self) -> PriceList:
         """The price list. Whoever comes while it is being downloaded waits for it, and shares a failure as well."""
         with self._lock:
             flight = self._price_list
@@ -168,13 +161,17 @@ class GcpPrices:
         if mine:
             try:
                 flight.set_result(self._download())
-            except BaseException as error:
-                with self._lock:
-                    self._price_list = None
+            except TallygateError as error:
                 flight.set_exception(error)
+            finally:
+                if not flight.done():
+                    flight.set_exception(Unavailable("the download of the price list broke off"))
+                if flight.exception() is not None:
+                    with self._lock:
+                        self._price_list = None  # whoever comes next tries again
         return flight.result()
 
-    def _download(self) -> _PriceList:
+    def _download(self) -> PriceList:
         from google.api_core.client_options import ClientOptions
         from google.cloud.billing_v1 import CloudCatalogClient
 
@@ -190,14 +187,14 @@ class GcpPrices:
             raise Unavailable("the Cloud Billing Catalog told no prices of Compute Engine")
         if not rates.used:
             raise Unavailable(f"none of the {rates.read} prices in the Cloud Billing Catalog is worded as expected")
-        return _PriceList(rates, now)
+        return PriceList(rates, now)
 
     def _skus(self, client: Any) -> Iterator[Sku]:
         token, seen = "", {""}
         for number in range(1, PAGES_MAX + 1):
             page = self._retry.call(lambda: self._sku_page(client, token, number))  # noqa: B023 (called at once)
             for sku in page.skus:
-                yield _sku(sku)
+                yield answers.sku(sku)
             token = page.next_page_token
             if not token:
                 return
@@ -211,7 +208,7 @@ class GcpPrices:
 
         request = ListSkusRequest(parent=COMPUTE_ENGINE, currency_code="USD", page_size=SKU_PAGE, page_token=token)
         what = f"page {number} of the Cloud Billing Catalog"
-        with _translated(what, "the Cloud Billing API enabled in the project", self._clock):
+        with translated(what, "the Cloud Billing API enabled in the project", self._clock):
             pager = client.list_skus(request=request, retry=None, timeout=(CONNECT_SECONDS, READ_SECONDS))
             # The message beneath the wrapper: a page has 5,000 SKUs, and the wrapper makes reading it ten times as long.
             return ListSkusResponse.pb(next(iter(pager.pages)))
@@ -233,14 +230,18 @@ class GcpPrices:
         path = f"projects/{self._named_project()}/zones/{zone}/machineTypes"
         rows = self._rows(session, path, "compute.machineTypes.list", f"machine types of {zone}", fields=_TYPE_FIELDS)
         found: dict[str, Machine] = {}
+        two_shapes: set[str] = set()
         for row in rows:
             try:
-                machine = _machine(row)
+                machine = answers.machine(row)
             except Unpriced as reason:
                 refused[str(reason)] += 1
                 continue
             if found.setdefault(machine.name, machine) != machine:
-                refused["two shapes under one name"] += 1
+                two_shapes.add(machine.name)
+        for name in two_shapes:
+            del found[name]
+            refused["two shapes under one name"] += 1
         return list(found.values())
 
     def _rows(
@@ -279,8 +280,8 @@ class GcpPrices:
         url = f"{self._compute_url}/compute/v1/{path}"
 
         def once() -> Mapping[str, Any]:
-            with _translated(what, permission, self._clock):
-                answer = session.request(
+            with translated(what, permission, self._clock):
+                answer = session.request(  # type: ignore[no-untyped-call]
                     method,
                     url,
                     params=params,
@@ -289,7 +290,7 @@ class GcpPrices:
                     allow_redirects=False,
                 )
             if answer.status_code != 200:
-                raise _refusal(answer.status_code, answer, what, permission, self._clock)
+                raise refusal(answer.status_code, answer, what, permission, self._clock)
             try:
                 told = json.loads(answer.content, parse_float=Decimal)
             except ValueError:  # HTML of a proxy, or an answer cut short
@@ -307,13 +308,16 @@ class GcpPrices:
     ) -> list[Offer]:
         """The offers with how often they are preempted. What could not be read is said, and prices stay."""
         bands: dict[str, Band | None] = {}
-        for name in sorted({offer.instance_type for offer in offers if offer.purchase_option is PurchaseOption.SPOT}):
+        for name in _spot_types(offers):
             try:
                 told = self._capacity_history(session, region, name, "PREEMPTION")
+            except NotKept:
+                bands[name] = None
+                continue
             except (Unavailable, CredentialsMissing) as error:
                 notes.append(f"preemption rates could not be read from {name} on: {error.message}")
                 break
-            bands[name] = _band(told.get("preemptionHistory"))
+            bands[name] = answers.band(told.get("preemptionHistory"))
         untold = sum(1 for band in bands.values() if band is None)
         if untold:
             notes.append(f"no preemption rate is kept of {untold} types")
@@ -362,7 +366,7 @@ class GcpPrices:
             )
         if not _PROJECT.fullmatch(self._project):
             raise UsageError(f"{self._project[:70]!r} is not the id of a Google Cloud project")
-        scoped: Credentials = with_scopes_if_required(found, SCOPES)
+        scoped: Credentials = with_scopes_if_required(found, SCOPES)  # type: ignore[no-untyped-call]
         return scoped
 
     def _named_project(self) -> str:
@@ -374,208 +378,8 @@ class GcpPrices:
         """A session of the calling thread, because sessions are not made to be shared. Credentials are."""
         from google.auth.transport.requests import AuthorizedSession
 
-        return closing(AuthorizedSession(self._known_credentials()))
+        return closing(AuthorizedSession(self._known_credentials()))  # type: ignore[no-untyped-call]
 
 
-# --- what the answers mean
-
-
-def _sku(told: Any) -> Sku:
-    return Sku(
-        id=told.sku_id,
-        description=told.description,
-        usage=told.category.usage_type,
-        regions=tuple(told.service_regions),
-        prices=tuple(
-            Dated(
-                effective=info.effective_time.ToDatetime(UTC) if info.HasField("effective_time") else OLDEST,
-                unit=info.pricing_expression.usage_unit,
-                steps=tuple(
-                    UnitPrice(
-                        currency=tier.unit_price.currency_code,
-                        units=tier.unit_price.units,
-                        nanos=tier.unit_price.nanos,
-                    )
-                    for tier in info.pricing_expression.tiered_rates
-                ),
-            )
-            for info in told.pricing_info
-        ),
-    )
-
-
-def _machine(row: Mapping[str, Any]) -> Machine:
-    """A machine type from its row. Raises ``Unpriced`` for one that is withdrawn or does not say what it is."""
-    name, vcpus, megabytes = row.get("name"), row.get("guestCpus"), row.get("memoryMb")
-    if not isinstance(name, str) or type(vcpus) is not int or type(megabytes) is not int or vcpus < 1 or megabytes < 1:
-        raise Unpriced("cores or memory are not stated")
-    deprecated = row.get("deprecated")
-    if isinstance(deprecated, dict) and deprecated.get("state") in _WITHDRAWN:
-        raise Unpriced("withdrawn by Google")
-    gpu, gpus = None, 0
-    accelerators = row.get("accelerators") or []
-    if accelerators:
-        first = accelerators[0] if isinstance(accelerators, list) and len(accelerators) == 1 else {}
-        gpu, gpus = first.get("guestAcceleratorType"), first.get("guestAcceleratorCount")
-        if not isinstance(gpu, str) or type(gpus) is not int or gpus < 1:
-            raise Unpriced("GPUs are not stated")
-        gpu = gpu.rpartition("/")[2]
-    disks = row.get("bundledLocalSsds")
-    partitions = disks.get("partitionCount") if isinstance(disks, dict) else None
-    series = families.series_of(name)
-    return Machine(
-        name=name,
-        vcpus=vcpus,
-        memory_gib=Decimal(megabytes) / 1024,
-        architecture=_ARCHITECTURES.get(str(row.get("architecture"))) or (series.architecture if series else None),
-        gpu=gpu,
-        gpus=gpus,
-        local_ssd_partitions=partitions if type(partitions) is int and partitions >= 0 else None,
-    )
-
-
-def _offers(
-    region: str, machines: Mapping[str, Sequence[Machine]], price_list: _PriceList, refused: Counter[str]
-) -> list[Offer]:
-    """An offer for every zone, type and way of buying that has a price; the others counted by reason."""
-    known: dict[tuple[Machine, PurchaseOption], Money | str] = {}
-
-    def price(machine: Machine, option: PurchaseOption) -> Money | str:
-        if (machine, option) not in known:
-            try:
-                known[machine, option] = price_list.rates.price(machine, region, option)
-            except Unpriced as reason:
-                known[machine, option] = str(reason)
-        return known[machine, option]
-
-    offers = []
-    for zone, types in machines.items():
-        for machine in types:
-            on_demand = price(machine, PurchaseOption.ON_DEMAND)
-            gpu = families.GPUS.get(machine.gpu) if machine.gpu is not None else None
-            for option in PurchaseOption:
-                if option is PurchaseOption.ON_DEMAND and machine.name in families.SPOT_ONLY:
-                    continue  # not sold that way; its parts' prices still bound its spot price
-                found = price(machine, option)
-                if isinstance(found, str):
-                    refused[found] += 1
-                    continue
-                offers.append(
-                    Offer(
-                        provider=GcpPrices.provider,
-                        region=region,
-                        zone=zone,
-                        instance_type=machine.name,
-                        purchase_option=option,
-                        vcpus=sustained_vcpus(machine),
-                        memory_gib=machine.memory_gib,
-                        architecture=machine.architecture,
-                        gpus=machine.gpus,
-                        gpu_model=gpu.model if gpu else None,
-                        gpu_memory_gib=Decimal(gpu.memory_gib) if gpu else None,
-                        hourly_price=found,
-                        on_demand_price=on_demand if isinstance(on_demand, Money) else None,
-                        priced_at=price_list.read_at,
-                        price_source=SOURCE,
-                    )
-                )
-    return offers
-
-
-def _band(days: object) -> Band | None:
-    """The mean share of machines preempted a day, over the days told; None when none is told."""
-    shares = [day.get("preemptionRate") for day in days if isinstance(day, dict)] if isinstance(days, list) else []
-    usable = [Decimal(share) for share in shares if isinstance(share, int | Decimal) and 0 <= share <= 1]
-    if not usable or len(usable) != len(shares):
-        return None
-    mean = (sum(usable) / len(usable)).quantize(Decimal("0.000001"))
-    return Band(low=mean, high=mean, hours=24)
-
-
-def _observations(region: str, name: str, told: object, since: datetime) -> Iterator[Observation]:
-    """The price in force at ``since`` and every change after it, oldest first; an entry that is no price is left out."""
-    found: dict[datetime, Money] = {}
-    for entry in told if isinstance(told, list) else []:
-        try:
-            start = instant(entry["interval"]["startTime"])
-            price = entry["listPrice"]
-            nanos = int(price.get("units", 0)) * 1_000_000_000 + int(price.get("nanos", 0))
-            currency = price["currencyCode"]
-        except (KeyError, TypeError, ValueError, AttributeError, UsageError):
-            continue
-        if nanos > 0 and currency == "USD":
-            found[start] = Money(nanos)
-    first = max((start for start in found if start <= since), default=None)
-    for start in sorted(found):
-        if start > since or start == first:
-            yield Observation(
-                provider=GcpPrices.provider,
-                region=region,
-                zone=None,
-                instance_type=name,
-                purchase_option=PurchaseOption.SPOT,
-                at=start,
-                hourly_price=found[start],
-            )
-
-
-# --- what the failures mean
-
-
-@contextmanager
-def _in_region(region: str) -> Iterator[None]:
-    """Names the region in what is raised, the failure of a download that several regions share included."""
-    try:
-        yield
-    except (Unavailable, CredentialsMissing) as error:
-        raise type(error)(f"Google Cloud {region[:40]}: {error.message}", cure=error.cure) from error
-
-
-@contextmanager
-def _translated(what: str, permission: str, clock: Clock) -> Iterator[None]:
-    """Sorts what Google's libraries raise into what may pass, what needs a person, and the rest."""
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError, TransportError
-    from google.protobuf.json_format import ParseError
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except ParseError:
-        raise Passing(f"{what}: the answer is not JSON of the expected form") from None
-    except GoogleAPICallError as error:
-        raise _refusal(int(error.code or 0), error.response, what, permission, clock) from None
-    except (RequestException, TransportError) as error:
-        raise Passing(f"{what}: no answer ({type(error).__name__})") from None
-    except GoogleAuthError as error:
-        if getattr(error, "retryable", False):
-            raise Passing(f"{what}: no access token ({type(error).__name__})") from None
-        raise _no_access(what, permission) from None
-
-
-def _refusal(status: int, answer: Any, what: str, permission: str, clock: Clock) -> Exception:
-    """What an answer other than success means. Only its status and Google's own one-word reasons are told."""
-    reasons = _reasons(answer)
-    if status in RETRIED or reasons & {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"}:
-        headers = answer.headers if answer is not None else {}
-        return Passing(f"{what}: status {status}", asked_seconds=asked_seconds(headers, clock.now()))
-    if status in (401, 403):
-        if reasons & {"accessNotConfigured", "SERVICE_DISABLED"}:
-            return CredentialsMissing(f"{what}: the API is not enabled in the project", cure=f"Needed: {permission}")
-        return _no_access(what, permission)
-    if status == 404:
-        return Unavailable(f"{what}: not known in this project")
-    return Unavailable(f"{what}: status {status}")
-
-
-def _no_access(what: str, permission: str) -> CredentialsMissing:
-    return CredentialsMissing(f"{what}: the credentials do not allow this", cure=f"Needed: {permission}")
-
-
-def _reasons(answer: Any) -> set[str]:
-    try:
-        error = json.loads(answer.content)["error"]
-        told = [*error.get("errors", []), *error.get("details", [])]
-        return {str(entry.get("reason")) for entry in told}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return set()
+def _spot_types(offers: Sequence[Offer]) -> list[str]:
+    return sorted({offer.instance_type for offer in offers if offer.purchase_option is PurchaseOption.SPOT})

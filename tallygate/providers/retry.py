@@ -70,8 +70,8 @@ class Retry:
 
     def _pause(self, attempt: int, asked_seconds: float | None) -> float:
         """Between half the pause and the whole of it, so that readers of many regions do not come back together."""
-        share = int.from_bytes(self._entropy.bytes(2), "big") / 65_536
-        pause = min(PAUSE_SECONDS * 2 ** (attempt - 1), PAUSE_SECONDS_MAX)
+        share: float = int.from_bytes(self._entropy.bytes(2), "big") / 65_536
+        pause: int = min(PAUSE_SECONDS << (attempt - 1), PAUSE_SECONDS_MAX)
         if asked_seconds is None:
             return pause * (1 + share) / 2
         return asked_seconds + pause * share / 2
