@@ -1,0 +1,220 @@
+"""Google's prices are put together from parts, exactly, and a part without a price leaves a machine without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+
+from tallygate.errors import CredentialsMissing, Unavailable, UsageError
+from tallygate.ids import Entropy
+from tallygate.money import Money
+from tallygate.pricing.offers import PurchaseOption
+from tallygate.providers.gcp_prices import GcpPrices
+from tallygate.times import Clock
+from tests.providers.gcp_wire import PROJECT, REGION, SKUS_PATH, ZONES, GoogleMarket, observed, past_prices, preemption
+from tests.providers.loopback import serving
+from tests.providers.prices_contract import PriceSourceContract
+
+
+def source_at(url: str, clock: Clock, entropy: Entropy, *, with_preemptions: bool = False) -> GcpPrices:
+    return GcpPrices(
+        clock=clock,
+        entropy=entropy,
+        project=PROJECT,
+        credentials=AnonymousCredentials(),
+        compute_url=url,
+        catalog_url=url,
+        with_preemptions=with_preemptions,
+    )
+
+
+@pytest.fixture
+def market() -> GoogleMarket:
+    return GoogleMarket()
+
+
+@pytest.fixture
+def url(market: GoogleMarket) -> Iterator[str]:
+    with serving(market) as address:
+        yield address
+
+
+@pytest.fixture
+def source(url: str, clock: Clock, entropy: Entropy) -> GcpPrices:
+    return source_at(url, clock, entropy)
+
+
+class TestGcpPrices(PriceSourceContract):
+    @pytest.fixture
+    def market(self) -> GoogleMarket:
+        return GoogleMarket()
+
+    @pytest.fixture
+    def source(self, market: GoogleMarket, clock: Clock, entropy: Entropy) -> Iterator[GcpPrices]:
+        with serving(market) as url:
+            yield source_at(url, clock, entropy)
+
+
+# --- how often it asks
+
+
+def test_regions_share_one_download_of_the_price_list(source: GcpPrices, market: GoogleMarket) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(source.read, [REGION] * 8))
+    pages = [asked.query.get("pageToken", "") for asked in market.seen if asked.path == SKUS_PATH]
+    assert len(pages) == len(set(pages)) >= 3
+
+
+def test_a_failed_download_is_shared_and_then_tried_again(source: GcpPrices, market: GoogleMarket) -> None:
+    market.break_page(2)
+    with pytest.raises(Unavailable, match=r"us-central1: page 2 of the Cloud Billing Catalog: status 503 \(asked 5 times\)"):
+        source.read(REGION)
+    market.heal()
+    assert source.read(REGION).offers
+
+
+def test_a_wait_that_the_service_asks_for_is_kept(source: GcpPrices, market: GoogleMarket, clock: Clock) -> None:
+    started = clock.now()
+    market.throttle(1)
+    source.read(REGION)
+    assert 2 <= (clock.now() - started).total_seconds() < 3
+
+
+# --- bad answers
+
+
+def test_an_answer_cut_short_leaves_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
+    market.cut_short = True
+    with pytest.raises(Unavailable, match="us-central1.*not JSON"):
+        source.read(REGION)
+
+
+@pytest.mark.parametrize(
+    ("path", "permission"),
+    [
+        (f"regions/{REGION}", "compute.regions.get"),
+        ("machineTypes", "compute.machineTypes.list"),
+        ("skus", "the Cloud Billing API"),
+    ],
+)
+def test_a_refused_permission_is_named(source: GcpPrices, market: GoogleMarket, path: str, permission: str) -> None:
+    market.denied = path
+    with pytest.raises(CredentialsMissing) as caught:
+        source.read(REGION)
+    assert permission in caught.value.cure
+    assert REGION in caught.value.message
+
+
+def test_a_region_that_is_not_a_name_is_never_sent(source: GcpPrices, market: GoogleMarket) -> None:
+    with pytest.raises(UsageError):
+        source.read("../zones")
+    assert market.requests == 0
+
+
+def test_nobody_listening_is_unavailable(clock: Clock, entropy: Entropy) -> None:
+    with serving(GoogleMarket()) as url:
+        pass
+    with pytest.raises(Unavailable, match="us-central1: the region: no answer"):
+        source_at(url, clock, entropy).read(REGION)
+
+
+# --- preemptions and past prices
+
+
+def test_preemption_rates_become_bands_of_a_day(
+    url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
+) -> None:
+    market.advice = {"n2-standard-4": preemption("0.04", "0.06"), "e2-medium": preemption()}
+    sheet = source_at(url, clock, entropy, with_preemptions=True).read(REGION)
+    spot = {o.instance_type: o.interruptions for o in sheet.offers if o.purchase_option is PurchaseOption.SPOT}
+    assert str(spot["n2-standard-4"]) == "5% a day"
+    assert spot["e2-medium"] is None
+    assert sheet.notes == ("no preemption rate is kept of 4 types",)
+    assert all(o.interruptions is None for o in sheet.offers if o.purchase_option is PurchaseOption.ON_DEMAND)
+
+
+def test_preemption_rates_that_are_refused_are_a_note_and_prices_stay(
+    url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
+) -> None:
+    market.denied = "capacityHistory"
+    sheet = source_at(url, clock, entropy, with_preemptions=True).read(REGION)
+    assert {o.hourly_price for o in sheet.offers} == set(market.prices().values())
+    assert "capacity history" in sheet.notes[0]
+
+
+def test_past_prices_since_a_moment_start_with_the_one_in_force(source: GcpPrices, market: GoogleMarket) -> None:
+    market.advice = {
+        "n2-standard-4": past_prices(
+            ("2026-02-01T08:00:00Z", "0.05"), ("2026-01-01T08:00:00Z", "0.06"), ("2026-02-20T08:00:00Z", "0.04")
+        ),
+        "e2-medium": past_prices(("2026-02-10T08:00:00Z", "0"), ("2026-02-11T08:00:00Z", "0.007")),
+    }
+    found = list(source.history(REGION, since=datetime(2026, 2, 10, tzinfo=UTC)))
+    assert found == [
+        observed("e2-medium", datetime(2026, 2, 11, 8, tzinfo=UTC), "0.007"),
+        observed("n2-standard-4", datetime(2026, 2, 1, 8, tzinfo=UTC), "0.05"),
+        observed("n2-standard-4", datetime(2026, 2, 20, 8, tzinfo=UTC), "0.04"),
+    ]
+
+
+# --- what a row says
+
+
+def test_types_that_cannot_be_priced_are_counted_by_reason(
+    url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
+) -> None:
+    from tests.providers.gcp_wire import gpus, machine_type
+
+    market.zones = {
+        "us-central1-a": [
+            *ZONES["us-central1-a"],
+            machine_type("g2-standard-24", 24, 98_304, accelerators=gpus("nvidia-unheard-of", 2)),
+            machine_type("x4-megamem-960-metal", 960, 16_777_216),
+            machine_type("m2-ultramem-208", 208, 5_888 * 1024),
+            machine_type("c3-standard-4-lssd", 4, 16_384),
+            machine_type("n1-standard-1", 1, 3_840, deprecated={"state": "DEPRECATED"}),
+            machine_type("n2d-standard-2", 0, 8_192),
+            machine_type("n2d-standard-4", 4, 16_384),
+            machine_type("n2d-standard-4", 4, 32_768),
+        ]
+    }
+    sheet = source_at(url, clock, entropy).read(REGION)
+    assert dict(sheet.refused) == {
+        "cores or memory are not stated": 1,
+        "no spot price for core": 1,
+        "size of local disk is not stated": 2,
+        "two shapes under one name": 1,
+        "unknown GPU": 2,
+        "unknown machine series": 2,
+        "withdrawn by Google": 1,
+    }
+    assert {o.instance_type for o in sheet.offers if o.purchase_option is PurchaseOption.SPOT} == {
+        "n2-standard-4",
+        "e2-medium",
+        "t2d-standard-2",
+    }
+
+
+def test_a_type_sold_only_as_spot_has_no_offer_on_demand_but_a_bound(
+    url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
+) -> None:
+    from tests.providers.gcp_wire import gpus, machine_type
+
+    a3 = machine_type(
+        "a3-highgpu-1g",
+        26,
+        234 * 1024,
+        accelerators=gpus("nvidia-h100-80gb", 1),
+        bundledLocalSsds={"defaultInterface": "NVME", "partitionCount": 2},
+    )
+    market.zones = {"us-central1-a": [a3]}
+    (offer,) = source_at(url, clock, entropy).read(REGION).offers
+    assert offer.purchase_option is PurchaseOption.SPOT
+    assert (offer.gpus, offer.gpu_model, offer.gpu_memory_gib) == (1, "H100", Decimal(80))
+    # 26 x 0.029 + 234 x 0.0025 + 9.796 + 750 x 0.08 / 730
+    assert offer.on_demand_price == Money.of("11.217191781")
