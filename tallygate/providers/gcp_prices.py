@@ -209,7 +209,7 @@ class GcpPrices:
         request = ListSkusRequest(parent=COMPUTE_ENGINE, currency_code="USD", page_size=SKU_PAGE, page_token=token)
         what = f"page {number} of the Cloud Billing Catalog"
         with translated(what, "the Cloud Billing API enabled in the project", self._clock):
-            pager = client.list_skus(request=request, retry=None, timeout=(CONNECT_SECONDS, READ_SECONDS))
+            pager = client.list_skus(request=request, retry=None, timeout=READ_SECONDS)
             # The message beneath the wrapper: a page has 5,000 SKUs, and the wrapper makes reading it ten times as long.
             return ListSkusResponse.pb(next(iter(pager.pages)))
 
