@@ -55,7 +55,7 @@ class AzureCalls:
         self._credential = credential
         self._management_url = management_url.rstrip("/")
         self._prices_url = prices_url.rstrip("/")
-        self._transport = {
+        self._transport: dict[str, Any] = {
             "connection_timeout": CONNECT_SECONDS,
             "read_timeout": READ_SECONDS,
             "connection_verify": verify,
@@ -78,8 +78,15 @@ class AzureCalls:
             def page(link: str | None = link, number: int = number) -> tuple[list[Any], str | None]:
                 # A fresh pager for every try: one that failed while reading its first page believes that it is at its end.
                 pages = client.resource_skus.list(filter=f"location eq '{region}'").by_page(link)
-                with self._translated(f"page {number} of {what}", permission):
-                    rows = list(next(pages))
+                try:
+                    with self._translated(f"page {number} of {what}", permission):
+                        rows = list(next(pages))
+                except (
+                    ValueError,
+                    AttributeError,
+                    TypeError,
+                ):  # what the SDK makes of HTML, or of JSON of another form
+                    raise Passing(f"page {number} of {what}: the answer is not JSON of the expected form") from None
                 return rows, getattr(pages, "continuation_token", None)
 
             rows, link = self._retry.call(page)
@@ -196,8 +203,6 @@ class AzureCalls:
             raise self._refusal(error.status_code or 0, error.response, what, permission) from None
         except AzureError as error:
             raise Passing(f"{what}: no answer ({type(error).__name__})") from None
-        except (ValueError, AttributeError, TypeError):  # what the SDK makes of HTML, or of JSON of another form
-            raise Passing(f"{what}: the answer is not JSON of the expected form") from None
 
     def _refusal(self, status: int, answer: Any, what: str, permission: str) -> Exception:
         """The error that an answer other than success stands for. Its body is not told: it may repeat what was sent."""

@@ -112,7 +112,7 @@ def _allowed_zones(restrictions: Iterable[Any], region: str, zones: list[str]) -
         where = [*(restriction.values_property or []), *((info.locations or []) if info else [])]
         if where and region not in {place.casefold() for place in where}:
             continue
-        if str(restriction.type).rpartition(".")[2].casefold() == "zone":
+        if _word(restriction.type) == "zone":
             barred |= set((info.zones or []) if info else [])
         else:
             raise LeftOut(_REASONS.get(_word(restriction.reason_code), "not available to the subscription"))

@@ -102,21 +102,38 @@ DECOYS = [
     Entry("N2 Instance Ram running in Belgium", "OnDemand", "0.004661", "GiBy.h", "RAM", regions=BELGIUM),
     # Its words say spot and its kind says it is not.
     Entry("Spot Preemptible N2 Instance Core running in Americas", "OnDemand", "0.0001"),
-    Entry("Network Internet Egress from Americas to EMEA", "OnDemand", "0.08", "GiBy", "PremiumInternetEgress", "Network"),
+    Entry(
+        "Network Internet Egress from Americas to EMEA", "OnDemand", "0.08", "GiBy", "PremiumInternetEgress", "Network"
+    ),
 ]
 
 OTHERS = [
     # A free first amount of the billing account, and the price after it.
     Entry("Micro Instance with burstable CPU running in Americas", "OnDemand", "0 then 0.0076", group="F1Micro"),
-    Entry("Spot Preemptible Micro Instance with burstable CPU running in Americas", "Preemptible", "0.0035", group="F1Micro"),
+    Entry(
+        "Spot Preemptible Micro Instance with burstable CPU running in Americas",
+        "Preemptible",
+        "0.0035",
+        group="F1Micro",
+    ),
     Entry("Small Instance with 1 VCPU running in Americas", "OnDemand", "0.0257", group="G1Small"),
     Entry("Spot Preemptible Small Instance with 1 VCPU running in Americas", "Preemptible", "0.007", group="G1Small"),
     Entry("SSD backed Local Storage", "OnDemand", "0.08", "GiBy.mo", "LocalSSD", "Storage"),
     Entry(
-        "SSD backed Local Storage attached to Spot Preemptible VMs", "Preemptible", "0.048", "GiBy.mo", "LocalSSD", "Storage"
+        "SSD backed Local Storage attached to Spot Preemptible VMs",
+        "Preemptible",
+        "0.048",
+        "GiBy.mo",
+        "LocalSSD",
+        "Storage",
     ),
     Entry(
-        "SSD backed Local Storage attached to DWS Defined Duration VMs", "OnDemand", "0.0001", "GiBy.mo", "LocalSSD", "Storage"
+        "SSD backed Local Storage attached to DWS Defined Duration VMs",
+        "OnDemand",
+        "0.0001",
+        "GiBy.mo",
+        "LocalSSD",
+        "Storage",
     ),
     Entry("SSD backed Local Storage in Belgium", "OnDemand", "0.088", "GiBy.mo", "LocalSSD", "Storage", BELGIUM),
     # M2 is M1 and a premium; there is none for spot.

@@ -136,7 +136,9 @@ class GoogleMarket(Knobs):
             if path[1] != self.region:
                 return _error(404, "NOT_FOUND", "notFound")
             base = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/"
-            return Answer.of({"name": self.region, "zones": [] if self.is_empty else [base + name for name in self.zones]})
+            return Answer.of(
+                {"name": self.region, "zones": [] if self.is_empty else [base + name for name in self.zones]}
+            )
         if path[0] == "zones" and path[2] == "machineTypes" and path[1] in self.zones:
             # Two rows a page, so that a zone has more than one.
             number = int(asked.query.get("pageToken", "0"))
@@ -155,7 +157,9 @@ class GoogleMarket(Knobs):
 
 
 def _error(status: int, word: str, reason: str, **headers: str) -> Answer:
-    told = {"error": {"code": status, "message": "…", "errors": [{"reason": reason, "domain": "global"}], "status": word}}
+    told = {
+        "error": {"code": status, "message": "…", "errors": [{"reason": reason, "domain": "global"}], "status": word}
+    }
     return Answer.of(told, status, **headers)
 
 

@@ -38,7 +38,9 @@ LISTED = [sku(entry) for entry in price_list.entries()]
 RATES = Rates(LISTED, now=NOW)
 
 
-def machine(name: str, vcpus: int, gib: str, *, gpu: str | None = None, gpus: int = 0, ssd: int | None = None) -> Machine:
+def machine(
+    name: str, vcpus: int, gib: str, *, gpu: str | None = None, gpus: int = 0, ssd: int | None = None
+) -> Machine:
     return Machine(
         name=name,
         vcpus=vcpus,
@@ -221,7 +223,9 @@ def test_the_longest_beginning_of_a_name_names_its_series() -> None:
 
 def test_no_wording_of_the_table_is_excluded_by_its_own_rules_but_the_premium_of_m2() -> None:
     said = {wording for wording in families.wordings() for word in families.NOT_MEANT if word in wording}
-    assert said == {wording for wording in families.wordings() if wording.startswith("Memory Optimized Upgrade Premium")}
+    assert said == {
+        wording for wording in families.wordings() if wording.startswith("Memory Optimized Upgrade Premium")
+    }
     assert len(said) == 2
 
 

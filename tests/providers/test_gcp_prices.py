@@ -72,7 +72,9 @@ def test_regions_share_one_download_of_the_price_list(source: GcpPrices, market:
 
 def test_a_failed_download_is_shared_and_then_tried_again(source: GcpPrices, market: GoogleMarket) -> None:
     market.break_page(2)
-    with pytest.raises(Unavailable, match=r"us-central1: page 2 of the Cloud Billing Catalog: status 503 \(asked 5 times\)"):
+    with pytest.raises(
+        Unavailable, match=r"us-central1: page 2 of the Cloud Billing Catalog: status 503 \(asked 5 times\)"
+    ):
         source.read(REGION)
     market.heal()
     assert source.read(REGION).offers
@@ -126,9 +128,7 @@ def test_nobody_listening_is_unavailable(clock: Clock, entropy: Entropy) -> None
 # --- preemptions and past prices
 
 
-def test_preemption_rates_become_bands_of_a_day(
-    url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
-) -> None:
+def test_preemption_rates_become_bands_of_a_day(url: str, market: GoogleMarket, clock: Clock, entropy: Entropy) -> None:
     market.advice = {"n2-standard-4": preemption("0.04", "0.06"), "e2-medium": preemption()}
     sheet = source_at(url, clock, entropy, with_preemptions=True).read(REGION)
     spot = {o.instance_type: o.interruptions for o in sheet.offers if o.purchase_option is PurchaseOption.SPOT}
