@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from tallygate.money import Money
@@ -52,6 +52,7 @@ class GoogleMarket(Knobs):
         self.page = page
         self.advice: dict[str, dict[str, object]] = {}
         self.denied: str | None = None
+        self.token: str | None = None
 
     # --- what it sells
 
@@ -96,6 +97,12 @@ class GoogleMarket(Knobs):
             return Answer(200, HTML, {"Content-Type": "text/html"})
         if self.denied is not None and self.denied in asked.path:
             return _error(403, "PERMISSION_DENIED", "forbidden")
+        if asked.path == "/token":
+            if self.token is None:
+                return Answer.of({"error": "invalid_grant"}, 400)
+            return Answer.of({"access_token": self.token, "expires_in": 3_600, "token_type": "Bearer"})
+        if self.token is not None and asked.headers.get("authorization") is None:
+            return _error(401, "UNAUTHENTICATED", "authError")
         if asked.path == SKUS_PATH:
             answer = self._sku_page(asked)
         elif asked.path.startswith(f"/compute/v1/projects/{PROJECT}/"):
@@ -154,6 +161,43 @@ class GoogleMarket(Knobs):
             if f'"{name}"'.encode() in asked.body:
                 return Answer.of(told)
         return _error(400, "INVALID_ARGUMENT", "invalid")
+
+
+class GooglePastMarket(GoogleMarket):
+    """The same project with its past prices: a request a type, which is the longest chain there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_for: list[bytes] = []
+
+    def heal(self) -> None:
+        super().heal()
+        self.asked_for = []
+
+    def changes(self, since: datetime) -> Sequence[Observation]:
+        assert since == datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            observed("e2-medium", datetime(2025, 12, 1, 8, tzinfo=UTC), "0.006"),
+            observed("e2-medium", datetime(2026, 2, 11, 8, tzinfo=UTC), "0.007"),
+            observed("n2-standard-4", datetime(2026, 1, 1, tzinfo=UTC), "0.05"),
+            observed("t2d-standard-2", datetime(2026, 1, 2, 8, tzinfo=UTC), "1.02"),
+        ]
+
+    def _advice(self, asked: Asked) -> Answer:
+        if asked.body not in self.asked_for:
+            self.asked_for.append(asked.body)
+        if self.asked_for.index(asked.body) + 1 == self.broken_page:
+            return _error(503, "UNAVAILABLE", "backendError")
+        self.advice = {
+            "e2-medium": past_prices(
+                ("2026-02-11T08:00:00Z", self.poisoned if self.poisoned is not None else "0.007"),
+                ("2025-12-01T08:00:00Z", "0.006"),
+                ("2025-11-01T08:00:00Z", "0.005"),
+            ),
+            "n2-standard-4": past_prices(("2026-01-01T00:00:00Z", "0.05"), ("2025-12-01T08:00:00Z", "0.04")),
+            "t2d-standard-2": past_prices(("2026-01-02T08:00:00Z", "1.02")),
+        }
+        return super()._advice(asked)
 
 
 def _error(status: int, word: str, reason: str, **headers: str) -> Answer:

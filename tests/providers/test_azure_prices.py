@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from azure.identity import CredentialUnavailableError
 
 from tallygate.errors import CredentialsMissing, Unavailable, UsageError
 from tallygate.ids import Entropy
@@ -273,7 +275,7 @@ def test_a_chain_that_points_back_is_given_up(source: AzurePrices, market: Azure
 
 def test_an_answer_cut_short_leaves_no_sheet(source: AzurePrices, market: AzureMarket) -> None:
     market.cut_short = True
-    with pytest.raises(Unavailable, match="westeurope.*not JSON"):
+    with pytest.raises(Unavailable, match=r"westeurope.*not JSON"):
         source.read(REGION)
 
 
@@ -297,9 +299,54 @@ def test_a_refused_permission_is_named(source: AzurePrices, market: AzureMarket)
 def test_without_a_subscription_nothing_is_asked(
     market: AzureMarket, certificate: Path, clock: Clock, entropy: Entropy
 ) -> None:
+    lacking = pytest.raises(CredentialsMissing, match="No Azure subscription is named")
+    with serving(market, certificate=certificate) as url, lacking:
+        source_at(url, certificate, clock, entropy, subscription=None).read(REGION)
+    assert market.requests == 0
+
+
+class NoToken:
+    """What azure-identity does when nobody is signed in."""
+
+    def get_token(self, *scopes: str, **options: object) -> NoReturn:
+        raise CredentialUnavailableError(message="Please run 'az login' to set up an account")
+
+
+def test_without_a_sign_in_the_permission_is_named(
+    market: AzureMarket, certificate: Path, clock: Clock, entropy: Entropy
+) -> None:
     with serving(market, certificate=certificate) as url:
-        with pytest.raises(CredentialsMissing, match="No Azure subscription is named"):
-            source_at(url, certificate, clock, entropy, subscription=None).read(REGION)
+        source = AzurePrices(
+            clock=clock,
+            entropy=entropy,
+            subscription=SUBSCRIPTION,
+            credential=NoToken(),
+            management_url=url,
+            prices_url=url,
+            verify=str(certificate),
+        )
+        for call in (lambda: source.read(REGION), source.regions):
+            with pytest.raises(CredentialsMissing) as caught:
+                call()
+            assert "az login" in caught.value.cure
+            assert "role Reader" in caught.value.cure
+    assert market.requests == 0
+
+
+def test_an_unknown_issuer_of_certificates_is_not_trusted(
+    market: AzureMarket, certificate: Path, clock: Clock, entropy: Entropy
+) -> None:
+    with serving(market, certificate=certificate) as url:
+        source = AzurePrices(
+            clock=clock,
+            entropy=entropy,
+            subscription=SUBSCRIPTION,
+            credential=KnownToken(),
+            management_url=url,
+            prices_url=url,
+        )
+        with pytest.raises(Unavailable, match=r"westeurope.*no answer"):
+            source.read(REGION)
     assert market.requests == 0
 
 
@@ -312,5 +359,5 @@ def test_a_region_that_is_not_a_name_is_never_sent(source: AzurePrices, market: 
 def test_nobody_listening_is_unavailable(certificate: Path, clock: Clock, entropy: Entropy) -> None:
     with serving(AzureMarket(), certificate=certificate) as url:
         pass
-    with pytest.raises(Unavailable, match="westeurope.*no answer"):
+    with pytest.raises(Unavailable, match=r"westeurope.*no answer"):
         source_at(url, certificate, clock, entropy).read(REGION)

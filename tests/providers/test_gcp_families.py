@@ -232,3 +232,28 @@ def test_no_wording_of_the_table_is_excluded_by_its_own_rules_but_the_premium_of
 def test_every_series_has_cores_and_memory_or_slices() -> None:
     for series in families.SERIES.values():
         assert bool(series.core and series.ram) != bool(series.gpu_slice)
+
+
+@pytest.mark.parametrize("name", sorted(families.SERIES))
+def test_every_series_is_priced_by_its_own_wording_and_by_all_of_it(name: str) -> None:
+    """One dollar a core, ten a GiB, a hundred a GPU or slice: the sum shows what was counted."""
+    series = families.SERIES[name]
+    gpu = next((kind for kind, known in families.GPUS.items() if known.wording == series.gpu_slice), None)
+    prices = dict.fromkeys(series.core, "1") | dict.fromkeys(series.ram, "10")
+    if series.gpu_slice is not None:
+        prices[series.gpu_slice] = "100"
+    listed = [
+        price_list.Entry(
+            f"{'Spot Preemptible ' if usage == 'Preemptible' else ''}{wording} running in Iowa",
+            usage,
+            price,
+            "GiBy.h" if price == "10" else "h",
+        )
+        for wording, price in prices.items()
+        for usage in ("OnDemand", "Preemptible")
+    ]
+    type_name = name if name.count("-") > 1 else f"{name}-standard-4"
+    known = machine(type_name, 4, "16", gpu=gpu, gpus=2 if gpu else 0, ssd=0)
+    rates = Rates([sku(entry) for entry in listed], now=NOW)
+    wanted = Money.of(200 if gpu else 4 * len(series.core) + 160 * len(series.ram))
+    assert rates.price(known, US, ON_DEMAND) == rates.price(known, US, SPOT) == wanted

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth.credentials import AnonymousCredentials
+from google.oauth2 import service_account
 
 from tallygate.errors import CredentialsMissing, Unavailable, UsageError
 from tallygate.ids import Entropy
@@ -16,9 +21,29 @@ from tallygate.money import Money
 from tallygate.pricing.offers import PurchaseOption
 from tallygate.providers.gcp_prices import GcpPrices
 from tallygate.times import Clock
-from tests.providers.gcp_wire import PROJECT, REGION, SKUS_PATH, ZONES, GoogleMarket, observed, past_prices, preemption
+from tests.providers.gcp_wire import (
+    PROJECT,
+    REGION,
+    SKUS_PATH,
+    ZONES,
+    GoogleMarket,
+    GooglePastMarket,
+    gpus,
+    machine_type,
+    observed,
+    past_prices,
+    preemption,
+)
 from tests.providers.loopback import serving
-from tests.providers.prices_contract import PriceSourceContract
+from tests.providers.prices_contract import HistorySourceContract, PriceSourceContract
+
+
+@cache
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def source_at(url: str, clock: Clock, entropy: Entropy, *, with_preemptions: bool = False) -> GcpPrices:
@@ -60,6 +85,17 @@ class TestGcpPrices(PriceSourceContract):
             yield source_at(url, clock, entropy)
 
 
+class TestGcpPricesPast(HistorySourceContract):
+    @pytest.fixture
+    def market(self) -> GooglePastMarket:
+        return GooglePastMarket()
+
+    @pytest.fixture
+    def source(self, market: GooglePastMarket, clock: Clock, entropy: Entropy) -> Iterator[GcpPrices]:
+        with serving(market) as url:
+            yield source_at(url, clock, entropy)
+
+
 # --- how often it asks
 
 
@@ -92,7 +128,7 @@ def test_a_wait_that_the_service_asks_for_is_kept(source: GcpPrices, market: Goo
 
 def test_an_answer_cut_short_leaves_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
     market.cut_short = True
-    with pytest.raises(Unavailable, match="us-central1.*not JSON"):
+    with pytest.raises(Unavailable, match=r"us-central1.*not JSON"):
         source.read(REGION)
 
 
@@ -110,6 +146,51 @@ def test_a_refused_permission_is_named(source: GcpPrices, market: GoogleMarket, 
         source.read(REGION)
     assert permission in caught.value.cure
     assert REGION in caught.value.message
+
+
+def test_a_service_account_signs_in_and_its_token_is_told_to_nobody(clock: Clock, entropy: Entropy) -> None:
+    """The whole of google-auth: a signed request for a token, and the token with every call."""
+    market = GoogleMarket()
+    with serving(market) as url:
+        market.token = "a-token-that-nobody-may-see"
+        account = service_account.Credentials.from_service_account_info(
+            {
+                "type": "service_account",
+                "project_id": PROJECT,
+                "private_key": private_key(),
+                "client_email": f"prices@{PROJECT}.iam.gserviceaccount.com",
+                "token_uri": f"{url}/token",
+            }
+        )
+        source = GcpPrices(
+            clock=clock, entropy=entropy, project=PROJECT, credentials=account, compute_url=url, catalog_url=url
+        )
+        sheet = source.read(REGION)
+        assert {o.hourly_price for o in sheet.offers} == set(market.prices().values())
+        asked = [seen for seen in market.seen if seen.path != "/token"]
+        assert len(asked) > 5
+        assert {seen.headers["authorization"].partition(" ")[0] for seen in asked} == {"Bearer"}
+        market.token = None
+        with pytest.raises(CredentialsMissing) as caught:
+            GcpPrices(
+                clock=clock, entropy=entropy, project=PROJECT, credentials=account, compute_url=url, catalog_url=url
+            ).regions()
+        assert "compute.regions.list" in caught.value.cure
+        assert "nobody-may-see" not in f"{sheet!r}{source!r}{caught.value!r}"
+
+
+def test_without_credentials_the_way_to_sign_in_is_named(
+    clock: Clock, entropy: Entropy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    with pytest.raises(CredentialsMissing, match="no Google Cloud credentials") as caught:
+        GcpPrices(clock=clock, entropy=entropy).read(REGION)
+    assert "gcloud auth application-default login" in caught.value.cure
+
+
+def test_credentials_without_a_project_are_not_enough(clock: Clock, entropy: Entropy) -> None:
+    with pytest.raises(CredentialsMissing, match="name no project"):
+        GcpPrices(clock=clock, entropy=entropy, credentials=AnonymousCredentials()).regions()
 
 
 def test_a_region_that_is_not_a_name_is_never_sent(source: GcpPrices, market: GoogleMarket) -> None:
@@ -168,8 +249,6 @@ def test_past_prices_since_a_moment_start_with_the_one_in_force(source: GcpPrice
 def test_types_that_cannot_be_priced_are_counted_by_reason(
     url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
 ) -> None:
-    from tests.providers.gcp_wire import gpus, machine_type
-
     market.zones = {
         "us-central1-a": [
             *ZONES["us-central1-a"],
@@ -203,8 +282,6 @@ def test_types_that_cannot_be_priced_are_counted_by_reason(
 def test_a_type_sold_only_as_spot_has_no_offer_on_demand_but_a_bound(
     url: str, market: GoogleMarket, clock: Clock, entropy: Entropy
 ) -> None:
-    from tests.providers.gcp_wire import gpus, machine_type
-
     a3 = machine_type(
         "a3-highgpu-1g",
         26,
