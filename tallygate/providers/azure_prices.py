@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,8 @@ from ..times import Clock, instant
 from .azure_calls import AzureCalls
 from .azure_rows import RetailPrices
 from .azure_shapes import LeftOut, Shape, shape_of
+from .past_prices import changes
+from .retry import naming
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -77,17 +78,18 @@ class AzurePrices:
     def regions(self) -> Sequence[str]:
         """Every physical region of the subscription, in order. Raises ``Unavailable`` or ``CredentialsMissing``."""
         found = set()
-        for row in self._calls.locations():
-            about = row.get("metadata")
-            if isinstance(row.get("name"), str) and isinstance(about, dict) and about.get("regionType") == "Physical":
-                found.add(row["name"])
-        if not found:
-            raise Unavailable("Azure told no regions")
+        with naming("Azure"):
+            for row in self._calls.locations():
+                name, about = row.get("name"), row.get("metadata")
+                if isinstance(name, str) and isinstance(about, dict) and about.get("regionType") == "Physical":
+                    found.add(name)
+            if not found:
+                raise Unavailable("no regions were told")
         return sorted(found)
 
     def read(self, region: str) -> Sheet:
         """The whole sheet of a region. Raises ``Unavailable``, or ``CredentialsMissing`` naming the permission."""
-        with _in_region(region):
+        with naming(f"Azure {region[:40]}"):
             refused: Counter[str] = Counter()
             shapes = self._shapes(region, refused)
             now = self._clock.now()
@@ -112,7 +114,7 @@ class AzurePrices:
 
         Azure keeps 90 days. Needs the Resource Graph. Entries that are no price are left out.
         """
-        with _in_region(region):
+        with naming(f"Azure {region[:40]}"):
             names = {name.casefold(): name for name in self._shapes(region, Counter())}
             query = (
                 "SpotResources | where type =~ 'microsoft.compute/skuspotpricehistory/ostype/location'"
@@ -250,18 +252,16 @@ def _observations(region: str, name: str, told: object, since: datetime) -> Iter
         at, price = _past_price(entry)
         if at is not None and price is not None:
             found[at] = price
-    first = max((at for at in found if at <= since), default=None)
-    for at in sorted(found):
-        if at > since or at == first:
-            yield Observation(
-                provider=PROVIDER,
-                region=region,
-                zone=None,
-                instance_type=name,
-                purchase_option=PurchaseOption.SPOT,
-                at=at,
-                hourly_price=found[at],
-            )
+    for at, money in changes(found, since):
+        yield Observation(
+            provider=PROVIDER,
+            region=region,
+            zone=None,
+            instance_type=name,
+            purchase_option=PurchaseOption.SPOT,
+            at=at,
+            hourly_price=money,
+        )
 
 
 def _past_price(entry: Any) -> tuple[datetime | None, Money | None]:
@@ -273,11 +273,3 @@ def _past_price(entry: Any) -> tuple[datetime | None, Money | None]:
         return instant(str(entry.get("effectiveDate"))), money if money.nanos > 0 else None
     except UsageError:
         return None, None
-
-
-@contextmanager
-def _in_region(region: str) -> Iterator[None]:
-    try:
-        yield
-    except (Unavailable, CredentialsMissing) as error:
-        raise type(error)(f"Azure {region[:40]}: {error.message}", cure=error.cure) from error

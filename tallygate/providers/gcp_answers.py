@@ -17,6 +17,7 @@ from ..pricing.source import Observation
 from ..times import instant
 from . import gcp_families as families
 from .gcp_skus import OLDEST, Dated, Machine, Rates, Sku, UnitPrice, Unpriced, sustained_vcpus
+from .past_prices import changes
 
 PROVIDER = "gcp"
 SOURCE = "Google Cloud Billing Catalog"
@@ -159,15 +160,13 @@ def observations(region: str, name: str, told: object, since: datetime) -> Itera
             continue
         if nanos > 0 and currency == "USD":
             found[start] = Money(nanos)
-    first = max((start for start in found if start <= since), default=None)
-    for start in sorted(found):
-        if start > since or start == first:
-            yield Observation(
-                provider=PROVIDER,
-                region=region,
-                zone=None,
-                instance_type=name,
-                purchase_option=PurchaseOption.SPOT,
-                at=start,
-                hourly_price=found[start],
-            )
+    for at, money in changes(found, since):
+        yield Observation(
+            provider=PROVIDER,
+            region=region,
+            zone=None,
+            instance_type=name,
+            purchase_option=PurchaseOption.SPOT,
+            at=at,
+            hourly_price=money,
+        )

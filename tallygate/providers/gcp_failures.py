@@ -20,15 +20,6 @@ class NotKept(Unavailable):
 
 
 @contextmanager
-def in_region(region: str) -> Iterator[None]:
-    """Names the region in what is raised, the failure of a download that several regions share included."""
-    try:
-        yield
-    except (Unavailable, CredentialsMissing) as error:
-        raise type(error)(f"Google Cloud {region[:40]}: {error.message}", cure=error.cure) from error
-
-
-@contextmanager
 def translated(what: str, permission: str, clock: Clock) -> Iterator[None]:
     """Sorts what Google's libraries raise into what may pass, what needs a person, and the rest."""
     from google.api_core.exceptions import GoogleAPICallError

@@ -34,9 +34,9 @@ from ..pricing.source import Observation, Sheet
 from ..times import Clock
 from . import gcp_answers as answers
 from .gcp_answers import PROVIDER, SOURCE, PriceList
-from .gcp_failures import NotKept, in_region, refusal, translated
+from .gcp_failures import NotKept, refusal, translated
 from .gcp_skus import Machine, Rates, Sku, Unpriced
-from .retry import Passing, Retry
+from .retry import Passing, Retry, naming
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -100,26 +100,26 @@ class GcpPrices:
 
     def regions(self) -> Sequence[str]:
         """Every region of the project, in order. Raises ``Unavailable`` or ``CredentialsMissing``."""
-        with self._session() as session:
+        with naming("Google Cloud"), self._session() as session:
             path = f"projects/{self._named_project()}/regions"
             rows = self._rows(session, path, "compute.regions.list", "the regions", fields="name")
             found = {row["name"] for row in rows if isinstance(row.get("name"), str)}
-        if not found:
-            raise Unavailable("Google Cloud told no regions")
+            if not found:
+                raise Unavailable("no regions were told")
         return sorted(found)
 
     def read(self, region: str) -> Sheet:
         """The whole sheet of a region. Raises ``Unavailable``, or ``CredentialsMissing`` naming the permission."""
-        with in_region(region):
+        with naming(f"Google Cloud {region[:40]}"):
             with self._session() as session:
                 zones = self._zones(session, region)
                 refused: Counter[str] = Counter()
                 machines = {zone: self._machines(session, zone, refused) for zone in zones}
                 if not any(machines.values()):
                     raise Unavailable("the Compute API told no machine types")
+                notes = [f"{zone} told no machine types" for zone, found in machines.items() if not found]
                 price_list = self._prices()
                 offers = answers.offers(region, machines, price_list, refused)
-                notes: list[str] = []
                 if self._with_preemptions:
                     offers = self._with_bands(session, region, offers, notes)
             return Sheet(
@@ -137,7 +137,7 @@ class GcpPrices:
 
         Google keeps a year. One request a type that has a spot price; those that Google keeps no history of are left out.
         """
-        with in_region(region), self._session() as session:
+        with naming(f"Google Cloud {region[:40]}"), self._session() as session:
             machines = {zone: self._machines(session, zone, Counter()) for zone in self._zones(session, region)}
             if not any(machines.values()):
                 raise Unavailable("the Compute API told no machine types")
@@ -248,13 +248,16 @@ class GcpPrices:
         self, session: AuthorizedSession, path: str, permission: str, what: str, *, fields: str
     ) -> Iterator[Mapping[str, Any]]:
         """The rows of all pages of a list."""
-        params = {"maxResults": str(TYPE_PAGE), "fields": f"nextPageToken,items({fields})"}
+        params = {"maxResults": str(TYPE_PAGE), "fields": f"nextPageToken,warning(code),items({fields})"}
         seen = {""}
         for number in range(1, PAGES_MAX + 1):
             told = self._ask(session, "GET", path, permission, f"page {number} of {what}", params=params)
             rows = told.get("items", [])
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
                 raise Unavailable(f"page {number} of {what} is not a list")
+            warning = told.get("warning")
+            if warning and not (isinstance(warning, dict) and warning.get("code") == "NO_RESULTS_ON_PAGE"):
+                raise Unavailable(f"page {number} of {what} is only a part")
             yield from rows
             token = told.get("nextPageToken") or ""
             if not token:

@@ -6,12 +6,13 @@ and for as long as it is told to (Azure's): their own retries are switched off, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from ..errors import Unavailable
+from ..errors import CredentialsMissing, Unavailable
 from ..ids import Entropy
 from ..times import Clock
 
@@ -75,6 +76,18 @@ class Retry:
         if asked_seconds is None:
             return pause * (1 + share) / 2
         return asked_seconds + pause * share / 2
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Puts ``where``, such as a cloud and its region, before the message of what is raised inside.
+
+    What is raised is a new error, because one failed download may be told to the readers of several regions.
+    """
+    try:
+        yield
+    except (Unavailable, CredentialsMissing) as error:
+        raise type(error)(f"{where}: {error.message}", cure=error.cure) from error
 
 
 def asked_seconds(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -53,6 +53,8 @@ class GoogleMarket(Knobs):
         self.advice: dict[str, dict[str, object]] = {}
         self.denied: str | None = None
         self.token: str | None = None
+        self.warning: str | None = None
+        self.points_back_to: str | None = None
 
     # --- what it sells
 
@@ -121,6 +123,8 @@ class GoogleMarket(Knobs):
         first = (number - 1) * self.page
         rows = [] if self.is_empty else [self._poisoned(sku) for sku in self.skus[first : first + self.page]]
         has_more = first + self.page < len(self.skus) and not self.is_empty
+        if self.points_back_to is not None:
+            return Answer.of({"skus": rows, "nextPageToken": self.points_back_to})
         return Answer.of(
             {"skus": rows, "nextPageToken": f"page-{number + 1}" if has_more or self.chain_is_endless else ""}
         )
@@ -151,6 +155,8 @@ class GoogleMarket(Knobs):
             number = int(asked.query.get("pageToken", "0"))
             rows = self.zones[path[1]]
             told: dict[str, object] = {"items": rows[number : number + 2]} if not self.is_empty else {}
+            if self.warning is not None:
+                told["warning"] = {"code": self.warning, "message": "…"}
             if number + 2 < len(rows):
                 told["nextPageToken"] = str(number + 2)
             return Answer.of(told)

@@ -126,6 +126,27 @@ def test_a_wait_that_the_service_asks_for_is_kept(source: GcpPrices, market: Goo
 # --- bad answers
 
 
+def test_pages_that_point_back_are_given_up_at_once(source: GcpPrices, market: GoogleMarket) -> None:
+    market.points_back_to = "page-2"
+    with pytest.raises(Unavailable, match="the Cloud Billing Catalog's pages do not end: given up after 2"):
+        source.read(REGION)
+
+
+def test_zones_without_any_machine_types_leave_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
+    market.zones = {"us-central1-a": [], "us-central1-b": []}
+    with pytest.raises(Unavailable, match="us-central1: the Compute API told no machine types"):
+        source.read(REGION)
+    with pytest.raises(Unavailable, match="us-central1: the Compute API told no machine types"):
+        list(source.history(REGION, since=datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def test_a_price_list_in_other_words_leaves_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
+    """Were every wording changed at once, nothing would be priced, and that must not look like an empty region."""
+    market.skus = [{**sku, "description": f"New {sku['description']}"} for sku in market.skus]
+    with pytest.raises(Unavailable, match=r"none of the .* prices in the Cloud Billing Catalog is worded as expected"):
+        source.read(REGION)
+
+
 def test_an_answer_cut_short_leaves_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
     market.cut_short = True
     with pytest.raises(Unavailable, match=r"us-central1.*not JSON"):
@@ -231,7 +252,11 @@ def test_preemption_rates_that_are_refused_are_a_note_and_prices_stay(
 def test_past_prices_since_a_moment_start_with_the_one_in_force(source: GcpPrices, market: GoogleMarket) -> None:
     market.advice = {
         "n2-standard-4": past_prices(
-            ("2026-02-01T08:00:00Z", "0.05"), ("2026-01-01T08:00:00Z", "0.06"), ("2026-02-20T08:00:00Z", "0.04")
+            ("2026-02-01T08:00:00Z", "0.05"),
+            ("2026-02-09T08:00:00Z", "0.05"),
+            ("2026-01-01T08:00:00Z", "0.06"),
+            ("2026-02-20T08:00:00Z", "0.04"),
+            ("2026-02-21T08:00:00Z", "0.04"),
         ),
         "e2-medium": past_prices(("2026-02-10T08:00:00Z", "0"), ("2026-02-11T08:00:00Z", "0.007")),
     }
@@ -277,6 +302,21 @@ def test_types_that_cannot_be_priced_are_counted_by_reason(
         "e2-medium",
         "t2d-standard-2",
     }
+
+
+def test_a_list_that_says_it_is_only_a_part_leaves_no_sheet(source: GcpPrices, market: GoogleMarket) -> None:
+    market.warning = "NO_RESULTS_ON_PAGE"
+    assert source.read(REGION).offers
+    market.warning = "UNREACHABLE"
+    with pytest.raises(Unavailable, match=r"us-central1: page 1 of machine types of us-central1-a is only a part"):
+        source.read(REGION)
+
+
+def test_a_zone_without_types_is_a_note(source: GcpPrices, market: GoogleMarket) -> None:
+    market.zones["us-central1-ai1a"] = []
+    sheet = source.read(REGION)
+    assert sheet.notes == ("us-central1-ai1a told no machine types",)
+    assert {offer.zone for offer in sheet.offers} == {"us-central1-a", "us-central1-b"}
 
 
 def test_a_type_sold_only_as_spot_has_no_offer_on_demand_but_a_bound(
