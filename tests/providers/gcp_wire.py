@@ -55,6 +55,7 @@ class GoogleMarket(Knobs):
         self.token: str | None = None
         self.warning: str | None = None
         self.points_back_to: str | None = None
+        self.turned_away_as = (429, "rateLimitExceeded")
 
     # --- what it sells
 
@@ -94,7 +95,8 @@ class GoogleMarket(Knobs):
     def answer(self, asked: Asked) -> Answer:
         self.count(asked)
         if self.turns_away():
-            return _error(429, "RESOURCE_EXHAUSTED", "rateLimitExceeded", Retry_After="2")
+            status, reason = self.turned_away_as
+            return _error(status, "RESOURCE_EXHAUSTED", reason, Retry_After="2")
         if self.html:
             return Answer(200, HTML, {"Content-Type": "text/html"})
         if self.denied is not None and self.denied in asked.path:

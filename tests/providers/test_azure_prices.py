@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -361,3 +363,11 @@ def test_nobody_listening_is_unavailable(certificate: Path, clock: Clock, entrop
         pass
     with pytest.raises(Unavailable, match=r"westeurope.*no answer"):
         source_at(url, certificate, clock, entropy).read(REGION)
+
+
+def test_the_sdk_is_loaded_only_when_something_is_asked() -> None:
+    """A command that reads no prices must not wait for it."""
+    loaded = "{name.partition('.')[0] for name in sys.modules} & {'azure', 'requests'}"
+    code = f"import sys, tallygate.providers.azure_prices; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

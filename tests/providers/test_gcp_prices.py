@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -214,6 +216,20 @@ def test_credentials_without_a_project_are_not_enough(clock: Clock, entropy: Ent
         GcpPrices(clock=clock, entropy=entropy, credentials=AnonymousCredentials()).regions()
 
 
+def test_too_many_requests_said_as_forbidden_only_delays(source: GcpPrices, market: GoogleMarket) -> None:
+    """The Compute API says it with status 403, which is a missing permission otherwise."""
+    market.turned_away_as = (403, "rateLimitExceeded")
+    market.throttle(2)
+    assert {o.hourly_price for o in source.read(REGION).offers} == set(market.prices().values())
+
+
+def test_an_api_that_is_not_enabled_is_named_as_such(source: GcpPrices, market: GoogleMarket) -> None:
+    market.turned_away_as = (403, "accessNotConfigured")
+    market.throttle(1)
+    with pytest.raises(CredentialsMissing, match="the API is not enabled in the project"):
+        source.read(REGION)
+
+
 def test_a_region_that_is_not_a_name_is_never_sent(source: GcpPrices, market: GoogleMarket) -> None:
     with pytest.raises(UsageError):
         source.read("../zones")
@@ -335,3 +351,11 @@ def test_a_type_sold_only_as_spot_has_no_offer_on_demand_but_a_bound(
     assert (offer.gpus, offer.gpu_model, offer.gpu_memory_gib) == (1, "H100", Decimal(80))
     # 26 x 0.029 + 234 x 0.0025 + 9.796 + 750 x 0.08 / 730
     assert offer.on_demand_price == Money.of("11.217191781")
+
+
+def test_the_sdk_is_loaded_only_when_something_is_asked() -> None:
+    """A command that reads no prices must not wait for it."""
+    loaded = "{name.partition('.')[0] for name in sys.modules} & {'google', 'requests'}"
+    code = f"import sys, tallygate.providers.gcp_prices; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
