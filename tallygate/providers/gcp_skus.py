@@ -126,7 +126,10 @@ class Rates:
                 self._rates[(*what, region)] = Rate(newest, fault="two prices")
 
     def _meant(self, sku: Sku) -> tuple[str, PurchaseOption] | None:
-        """The thing of our tables that the SKU prices and how it is bought; None for anything else."""
+        """The thing of our tables that the SKU prices and how it is bought; None for anything else.
+
+        A SKU filed as spot whose words do not say so is nothing that we know.
+        """
         option = _USAGE.get(sku.usage)
         parsed = _DESCRIPTION.fullmatch(sku.description)
         if option is None or parsed is None:
@@ -137,10 +140,9 @@ class Rates:
         rest = sku.description.replace(parsed["thing"], "", 1)
         if any(word.casefold() in rest.casefold() for word in families.NOT_MEANT):
             return None
-        says_spot = parsed["spot"] is not None or parsed["attached"] is not None
-        if says_spot != (option is PurchaseOption.SPOT):
-            return None  # its words and its kind disagree, so it is nothing we know
-        return thing, option
+        if parsed["spot"] is not None or parsed["attached"] is not None:
+            return thing, PurchaseOption.SPOT  # some spot prices are filed as on demand; their words are right
+        return None if option is PurchaseOption.SPOT else (thing, option)
 
     def price(self, machine: Machine, region: str, option: PurchaseOption) -> Money:
         """The hourly price of ``machine``. Raises ``Unpriced``."""
@@ -186,6 +188,8 @@ def parts(machine: Machine) -> list[Part]:
     whole = families.WHOLE_MACHINES.get(machine.name)
     if whole is not None:
         return [Part("machine", whole, Decimal(1))]
+    if machine.name.startswith(families.NOT_COMPOSED):
+        raise Unpriced("not the sum of its parts")
     series = families.series_of(machine.name)
     if series is None:
         raise Unpriced("unknown machine series")

@@ -78,7 +78,7 @@ def entries() -> list[Entry]:
         )
         listed += [
             Entry(f"{wording} running in Americas", "OnDemand", price, group="GPU"),
-            Entry(on_spot, "Preemptible", spot, group="GPU"),
+            Entry(on_spot, "OnDemand" if "slice" in wording else "Preemptible", spot, group="GPU"),
         ]
     return listed + OTHERS
 
@@ -100,8 +100,8 @@ DECOYS = [
     # The text names the Americas, the regions do not: only the regions count.
     Entry("N2 Instance Core running in Americas", "OnDemand", "0.034773", regions=BELGIUM),
     Entry("N2 Instance Ram running in Belgium", "OnDemand", "0.004661", "GiBy.h", "RAM", regions=BELGIUM),
-    # Its words say spot and its kind says it is not.
-    Entry("Spot Preemptible N2 Instance Core running in Americas", "OnDemand", "0.0001"),
+    # It is filed as spot and its words do not say so.
+    Entry("N2 Instance Core running in Americas", "Preemptible", "0.0001"),
     Entry(
         "Network Internet Egress from Americas to EMEA", "OnDemand", "0.08", "GiBy", "PremiumInternetEgress", "Network"
     ),
@@ -121,7 +121,7 @@ OTHERS = [
     Entry("SSD backed Local Storage", "OnDemand", "0.08", "GiBy.mo", "LocalSSD", "Storage"),
     Entry(
         "SSD backed Local Storage attached to Spot Preemptible VMs",
-        "Preemptible",
+        "OnDemand",  # so it is filed, whatever its words say
         "0.048",
         "GiBy.mo",
         "LocalSSD",
