@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import NoReturn
@@ -224,6 +225,21 @@ def test_a_slice_of_a_gpu_is_one_gpu_with_less_memory(
     offer = by_size(source.read(REGION).offers, PurchaseOption.ON_DEMAND)[size]
     assert (offer.gpus, offer.gpu_model) == (gpus, model)
     assert offer.gpu_memory_gib == (None if memory is None else Decimal(memory))
+
+
+def test_a_region_without_any_sizes_has_no_sheet_and_no_history(source: AzurePrices, market: AzureMarket) -> None:
+    market.skus = [told for told in market.skus if told["resourceType"] == "disks"]
+    with pytest.raises(Unavailable, match="Azure westeurope: the Resource SKUs told no virtual machines"):
+        source.read(REGION)
+    with pytest.raises(Unavailable, match="Azure westeurope: the Resource SKUs told no virtual machines"):
+        list(source.history(REGION, since=datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def test_two_shapes_under_one_name_are_none(source: AzurePrices, market: AzureMarket) -> None:
+    market.skus += [sku(D4, "4", "16"), sku(NC, "8", "57", GPUs="1")]
+    sheet = source.read(REGION)
+    assert dict(sheet.refused) == {"two shapes under one name": 1}
+    assert set(by_size(sheet.offers)) == {D4, F2, E8}
 
 
 # --- how often spot machines are taken back
