@@ -47,7 +47,7 @@ class AzureCalls:
         credential: TokenCredential | None,
         management_url: str,
         prices_url: str,
-        verify: bool | str,
+        certificates: str | None,
     ) -> None:
         self._clock = clock
         self._retry = Retry(clock, entropy)
@@ -58,7 +58,7 @@ class AzureCalls:
         self._transport: dict[str, Any] = {
             "connection_timeout": CONNECT_SECONDS,
             "read_timeout": READ_SECONDS,
-            "connection_verify": verify,
+            "connection_verify": certificates or True,
         }
         self._lock = threading.Lock()
         self._compute_client: ComputeManagementClient | None = None

@@ -44,8 +44,8 @@ _RATE = re.compile(r"(\d{1,3})(?:-(\d{1,3})|\+)")
 class AzurePrices:
     """List prices of Linux machines in USD, for the sizes that a subscription may use.
 
-    ``subscription``: its id. ``credential``: of azure-core; None for the default chain of azure-identity. ``verify``: False is
-    refused by nobody but unwise; a path names the certificates to trust, such as a company proxy's.
+    ``subscription``: its id. ``credential``: of azure-core; None for the default chain of azure-identity.
+    ``certificates``: a file of those to trust instead of the usual ones, such as a company proxy's.
 
     The Retail Prices are public, but do not say how many cores or how much memory a size has. Without a subscription and
     credentials there is therefore nothing to offer, and every call raises ``CredentialsMissing`` that names what is missing.
@@ -62,7 +62,7 @@ class AzurePrices:
         credential: TokenCredential | None = None,
         management_url: str = "https://management.azure.com",
         prices_url: str = "https://prices.azure.com",
-        verify: bool | str = True,
+        certificates: str | None = None,
     ) -> None:
         self._clock = clock
         self._calls = AzureCalls(
@@ -72,7 +72,7 @@ class AzurePrices:
             credential=credential,
             management_url=management_url,
             prices_url=prices_url,
-            verify=verify,
+            certificates=certificates,
         )
 
     def regions(self) -> Sequence[str]:

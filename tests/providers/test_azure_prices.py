@@ -53,7 +53,7 @@ def source_at(url: str, certificate: Path, clock: Clock, entropy: Entropy, **mor
         credential=KnownToken(),
         management_url=url,
         prices_url=url,
-        verify=str(certificate),
+        certificates=str(certificate),
     )
 
 
@@ -341,7 +341,7 @@ def test_without_a_sign_in_the_permission_is_named(
             credential=NoToken(),
             management_url=url,
             prices_url=url,
-            verify=str(certificate),
+            certificates=str(certificate),
         )
         for call in (lambda: source.read(REGION), source.regions):
             with pytest.raises(CredentialsMissing) as caught:
