@@ -109,6 +109,7 @@ ROWS = [
     row(E8, "0.6"),
     spot_row(E8, "0.12"),
     row(D4, "0.005", type="Reservation", reservationTerm="1 Year", unitOfMeasure="1 Hour"),
+    row(D4, "0.0055", serviceName="Virtual Machines Licenses", effectiveStartDate="2026-02-21T00:00:00Z"),
     row(D4, "0.006", armRegionName="northeurope"),
     # An older price, one to come, one that has ended, and one of a meter that belongs elsewhere.
     row(D4, "0.007", effectiveStartDate="2025-06-01T00:00:00Z"),
@@ -137,6 +138,8 @@ class AzureMarket(Knobs):
         self.url = ""
         self.elsewhere: str | None = None
         self.denied: str | None = None
+        self.moved_to: str | None = None
+        self.is_cut_off = False
 
     # --- what it sells
 
@@ -173,6 +176,8 @@ class AzureMarket(Knobs):
             return _error(403, "AuthorizationFailed")
         if asked.path != RETAIL_PATH and asked.headers.get("authorization") != f"Bearer {TOKEN}":
             return _error(401, "AuthenticationFailed")
+        if self.moved_to is not None:
+            return Answer(302, b"", {"Location": f"{self.moved_to}{asked.path}"})
         answer = self._found(asked)
         if self.cut_short:
             return Answer(answer.status, answer.body[: len(answer.body) // 2], answer.headers)
@@ -241,7 +246,9 @@ class AzureMarket(Knobs):
             "resultTruncated": "false",
             "data": rows[first : first + page],
         }
-        if first + page < len(rows):
+        if self.is_cut_off:
+            told["resultTruncated"] = "true"
+        elif first + page < len(rows):
             told["$skipToken"] = str(first + page)
         return Answer.of(told)
 

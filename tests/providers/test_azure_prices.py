@@ -99,6 +99,10 @@ def by_size(offers: tuple[Offer, ...], option: PurchaseOption = PurchaseOption.S
     return {offer.instance_type: offer for offer in offers if offer.purchase_option is option}
 
 
+def test_only_places_where_machines_run_are_regions(source: AzurePrices) -> None:
+    assert source.regions() == ["northeurope", "westeurope"]
+
+
 # --- which row is the price
 
 
@@ -106,7 +110,7 @@ def test_rows_for_other_things_are_told_in_a_note(source: AzurePrices) -> None:
     counted, unlisted = source.read(REGION).notes
     assert counted == (
         "prices of other things than Linux machines were not read: 1 Windows, 1 cloud services, 1 dedicated hosts,"
-        " 1 low priority, 1 other regions, 1 other services and commitments"
+        " 1 low priority, 1 other regions, 2 other services and commitments"
     )
     assert unlisted == "1 sizes have a price and are not offered to the subscription"
 
@@ -178,12 +182,14 @@ def test_restrictions_of_the_subscription_leave_sizes_and_zones_out(source: Azur
         },
         sku("Standard_A6", "1", "2", LowPriorityCapable="False"),
         sku("Standard_A7", "", "2"),
+        sku("Standard_A8", "6", "56", GPUs="1.5"),
     ]
     market.rows += [
         told for size in range(1, 8) for told in (row(f"Standard_A{size}", "1"), spot_row(f"Standard_A{size}", "0.2"))
     ]
     sheet = source.read(REGION)
     assert dict(sheet.refused) == {
+        "GPUs are not stated": 1,
         "cores or memory are not stated": 1,
         "no zone is available to the subscription": 1,
         "not available to the subscription": 1,
@@ -279,6 +285,32 @@ def test_no_token_follows_a_link_of_the_resource_skus(
         with pytest.raises(Unavailable, match="another host"):
             source_at(url, certificate, clock, entropy).read(REGION)
     assert listener.requests == 0
+
+
+def test_nothing_is_asked_where_an_answer_redirects_to(
+    certificate: Path, clock: Clock, entropy: Entropy, market: AzureMarket
+) -> None:
+    listener = AzureMarket()
+    with serving(listener, certificate=certificate) as other, serving(market, certificate=certificate) as url:
+        market.moved_to = other
+        source = source_at(url, certificate, clock, entropy)
+        for call in (lambda: source.read(REGION), source.regions):
+            with pytest.raises(Unavailable, match="status 302"):
+                call()
+    assert listener.requests == 0
+
+
+def test_rows_of_the_resource_graph_that_are_cut_off_are_not_taken_for_all(
+    certificate: Path, clock: Clock, entropy: Entropy
+) -> None:
+    market = AzurePastMarket()
+    with serving(market, certificate=certificate) as url:
+        market.url = url
+        market.is_cut_off = True
+        source = source_at(url, certificate, clock, entropy)
+        assert "cut off" in source.read(REGION).notes[0]
+        with pytest.raises(Unavailable, match=r"Azure westeurope: page 1 of the history .* cut off"):
+            list(source.history(REGION, since=datetime(2026, 1, 1, tzinfo=UTC)))
 
 
 def test_a_chain_that_points_back_is_given_up(source: AzurePrices, market: AzureMarket) -> None:
