@@ -26,6 +26,8 @@ BOUNDARIES = (
     Boundary("objectstore/base.py", "ObjectStore", "ObjectStoreContract"),
     Boundary("providers/base.py", "Provider", "ProviderContract"),
     Boundary("billing/source.py", "BillingSource", "BillingSourceContract"),
+    Boundary("pricing/source.py", "PriceSource", "PriceSourceContract"),
+    Boundary("pricing/source.py", "HistorySource", "HistorySourceContract"),
 )
 
 
