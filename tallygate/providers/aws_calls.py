@@ -42,6 +42,8 @@ NOBODY = frozenset(
 )
 """Codes of credentials that are wrong, expired, or of an account that may not use the region."""
 
+_MISSHAPEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 _CODE = re.compile(r"[A-Za-z0-9.]{1,60}")
 
 _WORDS = re.compile(r"(?<!^)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
@@ -51,8 +53,9 @@ class AwsCalls:
     """Real SDK clients, made when first needed. Safe to be used from several threads.
 
     ``profile`` names the credentials in AWS's own files; without it AWS's own search order decides. ``session`` is a boto3
-    session to use instead of an own one. ``endpoints`` replaces the address of a service by name. ``attempts`` is how often a call is tried altogether: the SDK repeats what was throttled,
-    failed on the other side or got lost, with growing random waits.
+    session to use instead of an own one. ``endpoints`` replaces the address of a service by name. ``attempts`` is how often
+    a call is tried altogether: the SDK repeats what was throttled, failed on the other side or got lost, with growing random
+    waits.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class AwsCalls:
         """
         with _in_our_words(service, operation, region):
             answer: dict[str, Any] = getattr(self._client(service, asked_in or region), _snake(operation))(**parameters)
+            if not isinstance(answer, dict):
+                raise TypeError(f"an answer that is {type(answer).__name__}")
         return answer
 
     def pages(
@@ -143,7 +148,7 @@ class AwsCalls:
 def _in_our_words(service: str, operation: str, region: str) -> Iterator[None]:
     """Turns what the SDK raises into our errors.
 
-    ``ValueError``, ``KeyError`` and ``TypeError`` are what its parsers raise when a field is not of the promised shape.
+    Besides its own, its parsers raise ``_MISSHAPEN`` when an answer is not of the promised shape.
     """
     from botocore import exceptions
     from botocore.parsers import ResponseParserError
@@ -166,7 +171,7 @@ def _in_our_words(service: str, operation: str, region: str) -> Iterator[None]:
             f"There are no AWS credentials to ask {operation} for {region} with ({type(error).__name__})",
             cure=f"Sign in, or set AWS_PROFILE, as somebody who may {service}:{operation}",
         ) from None
-    except (exceptions.BotoCoreError, ResponseParserError, ValueError, KeyError, TypeError) as error:
+    except (exceptions.BotoCoreError, ResponseParserError, *_MISSHAPEN) as error:
         raise Unavailable(
             f"AWS {operation} for {region} has no usable answer: {_WORDS.sub(' ', type(error).__name__).lower()}"
         ) from None

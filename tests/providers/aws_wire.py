@@ -100,6 +100,8 @@ class AwsMarket:
         self.requests = 0
         self.asked: list[str] = []
         self.trouble = Trouble()
+        self.rewrite: Callable[[str], str] = str
+        """What becomes of the body of every answer before it leaves."""
         self.page_rows = {LONGEST: 5, "DescribeInstanceTypes": 4, "DescribeInstanceTypeOfferings": 6, "GetProducts": 3}
         self.regions = {
             "eu-west-1": "opt-in-not-required",
@@ -266,7 +268,7 @@ class AwsMarket:
         return {(row.type, row.zone, PurchaseOption.SPOT)}
 
     def heal(self) -> None:
-        self.trouble = Trouble()
+        self.trouble, self.rewrite = Trouble(), str
         self.spot, self.products, self.advisor = list(self._kept[0]), list(self._kept[1]), self._kept[2]
 
     # --- serving
@@ -289,7 +291,8 @@ class AwsMarket:
         """What the services say to one request."""
         with self._lock:
             self.requests += 1
-            return self._answer(method, path, headers, body)
+            found = self._answer(method, path, headers, body)
+            return replace(found, body=self.rewrite(found.body))
 
     def _answer(self, method: str, path: str, headers: Any, body: str) -> _Answer:
         if method == "GET":
