@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from ..errors import UsageError
 from ..money import Money, parse_decimal
@@ -19,13 +19,12 @@ def hourly_price(value: object, currency: str = "USD") -> Money | str:
     if isinstance(value, bool) or not isinstance(value, str | Decimal | int):
         return "price is not a number"
     try:
-        price = Money.of(parse_decimal(value.strip()) if isinstance(value, str) else value, currency)
-    except UsageError:
+        amount = parse_decimal(value.strip()) if isinstance(value, str) else Decimal(value)
+        if amount > HOURLY_PRICE_MAX.decimal:
+            return f"price is above {HOURLY_PRICE_MAX:.0f} an hour"
+        price = Money.of(amount, currency)
+    except (UsageError, InvalidOperation):  # a NaN cannot even be compared
         return "price is not a number"
     if price.nanos < 0:
         return "price is negative"
-    if price.nanos == 0:
-        return "price is zero"
-    if price.nanos > HOURLY_PRICE_MAX.nanos:
-        return f"price is above {HOURLY_PRICE_MAX:.0f} an hour"
-    return price
+    return price if price.nanos else "price is zero"

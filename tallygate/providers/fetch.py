@@ -107,9 +107,13 @@ def _opener(url: str) -> OpenerDirector:
         def redirect_request(
             self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
         ) -> Request | None:
+            try:
+                check(newurl)
+            except UsageError as error:
+                raise Unavailable(f"{shown(req.full_url)} points elsewhere: {error.message}") from None
             if urlsplit(newurl).hostname in _LOOPBACK and urlsplit(req.full_url).hostname not in _LOOPBACK:
-                raise UsageError(f"{shown(req.full_url)} points back to this machine, where nothing of it is")
-            return super().redirect_request(req, fp, code, msg, headers, check(newurl))
+                raise Unavailable(f"{shown(req.full_url)} points back to this machine, where nothing of it is")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     handlers: list[HTTPRedirectHandler | ProxyHandler] = [Checked()]
     if urlsplit(url).hostname in _LOOPBACK:
