@@ -137,7 +137,7 @@ class AwsPrices:
         if start > now:
             raise UsageError(f"Prices since {times.shown(since)} lie in the future")
         counted: Counter[str] = Counter() if refused is None else refused
-        for row in self._spot_rows(region, start, now, self._history_pages_max):
+        for row in self._spot_rows(region, start, self._history_pages_max):
             pool, at = _pool(row, counted), row.get("Timestamp")
             if pool is None or not isinstance(at, datetime):
                 continue
@@ -183,10 +183,10 @@ class AwsPrices:
         return _some(found, "DescribeInstanceTypeOfferings", region, "machines for sale")
 
     def _spot_prices(self, region: str, now: datetime, refused: Counter[str]) -> dict[Pool, _InForce]:
-        rows = self._spot_rows(region, now, now, self._pages_max)
+        rows = self._spot_rows(region, now, self._pages_max)
         return _some(_in_force(rows, now, refused), "DescribeSpotPriceHistory", region, "spot prices")
 
-    def _spot_rows(self, region: str, start: datetime, end: datetime, pages_max: int) -> Iterator[Mapping[str, Any]]:
+    def _spot_rows(self, region: str, start: datetime, pages_max: int) -> Iterator[Mapping[str, Any]]:
         """With a start, the answer also has the last change before it: the price in force at that moment."""
         pages = self._calls.pages(
             "ec2",
@@ -194,7 +194,6 @@ class AwsPrices:
             region=region,
             pages_max=pages_max,
             StartTime=start,
-            EndTime=end,
             ProductDescriptions=[LINUX],
             MaxResults=1000,
         )

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tallygate.errors import PriceRefused, Unavailable, UsageError
 from tallygate.money import Money
@@ -350,6 +352,27 @@ def test_an_address_that_fails_is_unavailable() -> None:
 
     with pytest.raises(Unavailable):
         published.read("https://x.example/aws.csv", fetch=fails, now=NOW, as_of=AS_OF)
+
+
+@given(st.data())
+def test_whatever_is_damaged_nothing_becomes_free_and_nothing_else_is_raised(data: st.DataObject) -> None:
+    text = HEAD + M5 + GPU + M5.replace("az1", "az2").replace("0.0403", "0.0387")
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(text)))
+        until = place + data.draw(st.integers(0, 6))
+        text = text[:place] + data.draw(st.text("09.,-e+\"'\n\r\x00NaN{[<;\u0661", max_size=4)) + text[until:]
+    try:
+        found = take(text)
+    except UsageError:
+        return
+    for sheet in found.sheets:
+        keys = [(offer.instance_type, offer.zone, offer.purchase_option) for offer in sheet.offers]
+        assert len(keys) == len(set(keys))
+        for offer in sheet.offers:
+            assert 0 < offer.hourly_price.nanos <= Money.of(2_000).nanos
+            assert offer.on_demand_price is None or offer.on_demand_price.nanos > 0
+            assert offer.vcpus >= 1
+            assert offer.memory_gib > 0
 
 
 # --- interruption rates

@@ -457,6 +457,15 @@ class TestSpotPrices(OnTheWire):
             Money.of("0.03"),
         ]
 
+    def test_history_tells_nothing_that_has_not_happened(self, source: AwsPrices, market: AwsMarket) -> None:
+        market.spot.append(SpotRow(*self.POOL, "0.01", market.now + timedelta(minutes=1)))
+        since, refused = market.now - timedelta(days=80), Counter[str]()
+        found = list(source.history(market.region, since=since, refused=refused))
+        assert max(seen.at for seen in found) <= market.now
+        assert refused == {"spot price lies in the future": 1}
+        with pytest.raises(UsageError, match="future"):
+            list(source.history(market.region, since=market.now + timedelta(minutes=1)))
+
     def test_past_prices_that_are_none_are_counted(self, source: AwsPrices, market: AwsMarket) -> None:
         market.poison("NaN")
         refused: Counter[str] = Counter()
