@@ -85,7 +85,7 @@ def parse(text: str, *, name: str, provider: str, as_of: datetime) -> Rows:
             source=name,
             offers=tuple(found.offers(provider, region, as_of, name)),
             refused=dict(found.refused),
-            notes=notes,
+            notes=(*notes, *found.notes()),
         )
         for region, found in sorted(regions.items())
     )
@@ -190,6 +190,10 @@ class _Region:
             elif self.spot.setdefault((name, zone), price) != price:
                 self.refused["spot price is told twice and differs"] += 1
                 self.disputed_spot.add((name, zone))
+
+    def notes(self) -> Iterator[str]:
+        if any(zone and _ZONE_ID.fullmatch(zone) for _, zone in self.spot):
+            yield "zones are told by AWS's ids, which every account maps to zone names of its own"
 
     def offers(self, provider: str, region: str, as_of: datetime, source: str) -> Iterator[Offer]:
         def offer(name: str, zone: str | None, option: PurchaseOption, price: Money, whole: Money | None) -> Offer:

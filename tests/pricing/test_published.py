@@ -298,7 +298,14 @@ def test_azure_machines_with_cores_switched_off_are_not_sold_with_all_of_them() 
 
 def test_columns_that_are_not_understood_are_named() -> None:
     sheet = only(take(HEAD.replace("Arch", "Arch,Discount") + M5.replace("\n", ",0.5\n")))
-    assert sheet.notes == ("columns not understood: Discount",)
+    assert sheet.notes[0] == "columns not understood: Discount"
+
+
+def test_zones_told_by_id_are_noted_and_names_are_not() -> None:
+    assert "ids" in only(take(HEAD + M5)).notes[0]
+    named = only(take(HEAD + M5.replace("euw1-az1", "eu-west-1a")))
+    assert {offer.zone for offer in named.offers} == {None, "eu-west-1a"}
+    assert named.notes == ()
 
 
 # --- files that are refused

@@ -249,6 +249,12 @@ class TestAnswersThatAreNone(OnTheWire):
             AwsPrices(clock=clock, calls=calls, pages_max=7).read(market.region)
         assert market.requests == 7
 
+    def test_a_chain_that_goes_round_is_seen_when_it_closes(self, source: AwsPrices, market: AwsMarket) -> None:
+        market.endless()
+        with pytest.raises(Unavailable, match="circle"):
+            source.read(market.region)
+        assert market.requests < 10
+
     def test_silence_is_waited_for_only_so_long(
         self, session: Any, address: str, market: AwsMarket, clock: ManualClock
     ) -> None:
