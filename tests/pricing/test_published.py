@@ -67,7 +67,11 @@ def test_a_row_becomes_a_spot_offer_in_its_zone_and_one_without_spot_in_its_regi
 
 
 def test_gpus_come_with_model_and_memory() -> None:
-    rows = GPU + "p4de.24xlarge,A100-80GB,8,96,1152,,40.96,,eu-west-1,,\n" + "s1,A10,0.5,18,220,,1.6,,eu-west-1,,\n"
+    rows = (
+        GPU
+        + "p4de.24xlarge,A100-80GB,8,96,1152,,40.96,,eu-west-1,,\n"
+        + "s1,A10,0.5,18,220,{'SizeInMiB': 24576},1.6,,eu-west-1,,\n"
+    )
     found = {offer.instance_type: offer for offer in only(take(HEAD + rows)).offers}
     assert [(o.gpus, o.gpu_model, o.gpu_memory_gib) for o in found.values()] == [
         (4, "A10G", Decimal(24)),
@@ -263,6 +267,12 @@ def test_two_prices_without_spot_in_one_region_are_none() -> None:
     assert {offer.purchase_option for offer in sheet.offers} == {PurchaseOption.SPOT}
     assert {offer.on_demand_price for offer in sheet.offers} == {None}
     assert sheet.refused == {"on-demand price differs within the region": 1}
+
+
+def test_a_price_that_is_unusable_in_one_zone_is_not_taken_from_another() -> None:
+    sheet = only(take(HEAD + M5 + M5.replace("az1", "az2").replace("0.107", "0")))
+    assert {offer.purchase_option for offer in sheet.offers} == {PurchaseOption.SPOT}
+    assert sheet.refused == {"on-demand price is zero": 1}
 
 
 def test_a_machine_of_two_sizes_is_not_sold() -> None:
@@ -482,7 +492,7 @@ def test_a_label_that_is_no_band_is_none(label: str) -> None:
 
 
 def test_a_type_that_is_told_twice_has_the_worse_rate() -> None:
-    rows = [SPOTINFO[0], {**SPOTINFO[0], "range": {"label": "<5%"}}, {**SPOTINFO[0], "range": {"label": "15-20%"}}]
+    rows = [SPOTINFO[0], {**SPOTINFO[0], "range": {"label": "15-20%"}}, {**SPOTINFO[0], "range": {"label": "<5%"}}]
     found = spot_advisor.parse(json.dumps(rows))
     assert str(found.band("eu-west-1", "m5.large")) == "15-20% a month"
     assert found.refused == {"type has two interruption rates": 2}

@@ -315,6 +315,24 @@ class TestPricesWithoutSpot(OnTheWire):
         self.replace_m5(market, product)
         assert source.read(market.region).refused == {"on-demand price is not in US dollars": 1}
 
+    def test_a_product_by_steps_has_no_one_price(self, source: AwsPrices, market: AwsMarket) -> None:
+        product = self.m5(market)
+        (term,) = product["terms"]["OnDemand"].values()
+        (step,) = term["priceDimensions"].values()
+        term["priceDimensions"]["further"] = {**step, "beginRange": "100", "pricePerUnit": {"USD": "0.0900000000"}}
+        self.replace_m5(market, product)
+        assert source.read(market.region).refused == {"on-demand product has several prices": 1}
+
+    def test_a_product_with_something_beside_the_hours_has_no_one_price(
+        self, source: AwsPrices, market: AwsMarket
+    ) -> None:
+        product = self.m5(market)
+        (term,) = product["terms"]["OnDemand"].values()
+        (hours,) = term["priceDimensions"].values()
+        term["priceDimensions"]["once"] = {**hours, "unit": "Quantity"}
+        self.replace_m5(market, product)
+        assert source.read(market.region).refused == {"on-demand price is not by the hour": 1}
+
     def test_two_prices_that_differ_are_none(self, source: AwsPrices, market: AwsMarket) -> None:
         self.replace_m5(market, self.m5(market), self.m5(market, "0.1080000000"))
         sheet = source.read(market.region)
