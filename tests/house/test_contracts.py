@@ -19,6 +19,8 @@ class Boundary(NamedTuple):
     module: str
     protocol: str
     contract: str
+    beside: str | None = None
+    """A protocol of the same module that its implementations also keep, where its own names are too few to know them by."""
 
 
 BOUNDARIES = (
@@ -26,6 +28,8 @@ BOUNDARIES = (
     Boundary("objectstore/base.py", "ObjectStore", "ObjectStoreContract"),
     Boundary("providers/base.py", "Provider", "ProviderContract"),
     Boundary("billing/source.py", "BillingSource", "BillingSourceContract"),
+    Boundary("pricing/source.py", "PriceSource", "PriceSourceContract"),
+    Boundary("pricing/source.py", "HistorySource", "HistorySourceContract", beside="PriceSource"),
 )
 
 
@@ -57,9 +61,11 @@ PASSED_THROUGH = ("simcloud/processes.py", "simcloud/invariants.py")
 
 def implementations(boundary: Boundary) -> list[str]:
     """The modules that have a class with everything the protocol asks for, by their stem."""
-    (protocol,) = [kind for kind in classes(PACKAGE / boundary.module) if kind.name == boundary.protocol]
-    wanted = offered(protocol)
+    protocols = {kind.name: kind for kind in classes(PACKAGE / boundary.module)}
+    wanted = offered(protocols[boundary.protocol])
     assert wanted
+    if boundary.beside:
+        wanted |= offered(protocols[boundary.beside])
     return sorted(
         path.stem
         for path in PACKAGE.rglob("*.py")
