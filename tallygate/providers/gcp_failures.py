@@ -14,9 +14,8 @@ from ..errors import CredentialsMissing, Unavailable
 from ..times import Clock
 from .retry import RETRIED, Passing, asked_seconds
 
-
-class NotKept(Unavailable):
-    """Google does not know what was asked for, or does not keep it."""
+UNKNOWN = frozenset({400, 404})
+"""Answers that mean: not known here, or not kept."""
 
 
 @contextmanager
@@ -51,8 +50,8 @@ def refusal(status: int, answer: Any, what: str, permission: str, clock: Clock) 
         if reasons & {"accessNotConfigured", "SERVICE_DISABLED"}:
             return CredentialsMissing(f"{what}: the API is not enabled in the project", cure=f"Needed: {permission}")
         return _no_access(what, permission)
-    if status in (400, 404):
-        return NotKept(f"{what}: not known in this project")
+    if status in UNKNOWN:
+        return Unavailable(f"{what}: not known in this project")
     return Unavailable(f"{what}: status {status}")
 
 

@@ -34,7 +34,7 @@ from ..pricing.source import Observation, Sheet
 from ..times import Clock
 from . import gcp_answers as answers
 from .gcp_answers import PROVIDER, SOURCE, PriceList
-from .gcp_failures import NotKept, refusal, translated
+from .gcp_failures import UNKNOWN, refusal, translated
 from .gcp_skus import Machine, Rates, Sku, Unpriced
 from .retry import Passing, Retry, naming
 
@@ -143,9 +143,8 @@ class GcpPrices:
                 raise Unavailable("the Compute API told no machine types")
             offers = answers.offers(region, machines, self._prices(), Counter())
             for name in _spot_types(offers):
-                try:
-                    told = self._capacity_history(session, region, name, "PRICE")
-                except NotKept:
+                told = self._capacity_history(session, region, name, "PRICE")
+                if told is None:
                     continue
                 yield from answers.observations(region, name, told.get("priceHistory"), since)
 
@@ -280,9 +279,26 @@ class GcpPrices:
         body: Mapping[str, object] | None = None,
     ) -> Mapping[str, Any]:
         """The JSON object that the Compute API answers."""
+        told = self._ask_if_kept(session, method, path, permission, what, params=params, body=body)
+        if told is None:
+            raise Unavailable(f"{what}: not known in this project")
+        return told
+
+    def _ask_if_kept(
+        self,
+        session: AuthorizedSession,
+        method: str,
+        path: str,
+        permission: str,
+        what: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+    ) -> Mapping[str, Any] | None:
+        """The JSON object that the Compute API answers; None when it does not know what was asked for."""
         url = f"{self._compute_url}/compute/v1/{path}"
 
-        def once() -> Mapping[str, Any]:
+        def once() -> Mapping[str, Any] | None:
             with translated(what, permission, self._clock):
                 answer = session.request(  # type: ignore[no-untyped-call]
                     method,
@@ -292,6 +308,8 @@ class GcpPrices:
                     timeout=(CONNECT_SECONDS, READ_SECONDS),
                     allow_redirects=False,
                 )
+            if answer.status_code in UNKNOWN:
+                return None
             if answer.status_code != 200:
                 raise refusal(answer.status_code, answer, what, permission, self._clock)
             try:
@@ -314,13 +332,10 @@ class GcpPrices:
         for name in _spot_types(offers):
             try:
                 told = self._capacity_history(session, region, name, "PREEMPTION")
-            except NotKept:
-                bands[name] = None
-                continue
             except (Unavailable, CredentialsMissing) as error:
                 notes.append(f"preemption rates could not be read from {name} on: {error.message}")
                 break
-            bands[name] = answers.band(told.get("preemptionHistory"))
+            bands[name] = None if told is None else answers.band(told.get("preemptionHistory"))
         untold = sum(1 for band in bands.values() if band is None)
         if untold:
             notes.append(f"no preemption rate is kept of {untold} types")
@@ -331,14 +346,17 @@ class GcpPrices:
             for offer in offers
         ]
 
-    def _capacity_history(self, session: AuthorizedSession, region: str, name: str, kind: str) -> Mapping[str, Any]:
+    def _capacity_history(
+        self, session: AuthorizedSession, region: str, name: str, kind: str
+    ) -> Mapping[str, Any] | None:
+        """What Google keeps of a type; None when it keeps nothing."""
         body = {
             "types": [kind],
             "instanceProperties": {"machineType": name, "scheduling": {"provisioningModel": "SPOT"}},
         }
         path = f"projects/{self._named_project()}/regions/{region}/advice/capacityHistory"
         what = f"capacity history of {name}"
-        return self._ask(session, "POST", path, "compute.advice.capacityHistory", what, body=body)
+        return self._ask_if_kept(session, "POST", path, "compute.advice.capacityHistory", what, body=body)
 
     # --- who asks
 

@@ -172,9 +172,8 @@ class PriceSourceContract:
         for offer in source.read(market.region).offers:
             if offer.purchase_option is PurchaseOption.SPOT:
                 name = offer.instance_type
-                wanted = known.get((name, offer.zone, PurchaseOption.ON_DEMAND)) or known.get(
-                    (name, None, PurchaseOption.ON_DEMAND)
-                )
+                everywhere = known.get((name, None, PurchaseOption.ON_DEMAND))
+                wanted = known.get((name, offer.zone, PurchaseOption.ON_DEMAND), everywhere)
                 assert offer.on_demand_price == wanted
                 compared += wanted is not None
         assert compared
