@@ -1,7 +1,7 @@
 """What makes an offer or an observation unfit to decide on, one function a reason.
 
     Sheet --inspect--> the offers that are fit, and the others counted by reason
-                  \\-> SheetRefused, when the sheet as a whole cannot be what it says
+                  \\-> PriceRefused, when the sheet as a whole cannot be what it says
 
 The name of a function is the reason that people are shown: ``price_is_zero`` counts rows under ``price is zero``. A row is
 counted under the first reason that applies. What is unfit is left out and shown; it is never mended and never taken for free.
@@ -87,10 +87,6 @@ class Reading:
     now: datetime
     on_demand: Mapping[Place, Money] = field(default_factory=dict)
     spot: Mapping[str, Sequence[Money]] = field(default_factory=dict)
-
-
-class SheetRefused(PriceRefused):
-    """A whole sheet cannot be what it says."""
 
 
 # --- the price
@@ -288,7 +284,7 @@ def inspect(sheet: Sheet, *, now: datetime, former: int = 0, accept_smaller: boo
     """The sheet with the offers that are fit; the others are counted in ``refused``, beside what the source had refused.
 
     ``former``: how many offers the last version of this market had. ``accept_smaller`` takes the market's shrinking for true.
-    Raises ``SheetRefused`` naming the market, the reason and the numbers.
+    Raises ``PriceRefused`` naming the market, the reason and the numbers.
     """
     refused = Counter(sheet.refused)
     on_demand, spot = _own_prices(sheet.offers)
@@ -339,7 +335,7 @@ def fit_observations(
             refused[reason(unfit)] += 1
 
 
-def _refusal(sheet: Sheet, why: str, former: int) -> SheetRefused:
+def _refusal(sheet: Sheet, why: str, former: int) -> PriceRefused:
     unfit = sum(sheet.refused.values())
     numbers = f"{len(sheet.offers):,} offers fit and {unfit:,} not"
     cure = "The earlier prices stay. Try again later, and report it if it stays so"
@@ -347,7 +343,7 @@ def _refusal(sheet: Sheet, why: str, former: int) -> SheetRefused:
         numbers += f", {former:,} before"
         if sheet.offers:
             cure = "The earlier prices stay. If the market is really so small now, add --accept-smaller"
-    return SheetRefused(f"{sheet.provider} {sheet.region}: {why} ({numbers})", cure=cure)
+    return PriceRefused(f"{sheet.provider} {sheet.region}: {why} ({numbers})", cure=cure)
 
 
 def _own_prices(offers: Iterable[Offer]) -> tuple[dict[Place, Money], dict[str, list[Money]]]:
