@@ -11,7 +11,6 @@ and it is unknown while a pool was not for sale. Everything here is computed in 
 
 from __future__ import annotations
 
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -12,7 +12,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 from ..errors import SchemaTooNew, StoreDamaged
 from ..money import Money
@@ -308,9 +310,15 @@ def _description(offer: Offer) -> str:
     return json.dumps({name: value for name, value in said.items() if value is not None}, separators=(",", ":"))
 
 
+@lru_cache(maxsize=8192)  # a market has some thousand descriptions and many more pools
+def _said(description: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(description)
+    return found
+
+
 def _offer(row: Row, at: datetime) -> Offer:
     pool = _pool(row)
-    said = json.loads(str(row["description"]))
+    said = _said(str(row["description"]))
     currency = str(row["currency"])
     on_demand, memory, band = said.get("on_demand_nanos"), said.get("gpu_memory_gib"), said.get("interruptions")
     return Offer(

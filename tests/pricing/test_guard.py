@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from tallygate.errors import PriceRefused
 from tallygate.money import Money
 from tallygate.pricing import guard
-from tallygate.pricing.guard import SheetRefused, fit_observations, inspect, reason
+from tallygate.pricing.guard import fit_observations, inspect, reason
 from tallygate.pricing.offers import Offer, PurchaseOption
 from tallygate.pricing.source import Observation, Sheet
 
@@ -113,7 +114,7 @@ def verdict(case: dict[str, Any]) -> Counter[str]:
         return refused
     try:
         return Counter(inspect(sheet_of(case), now=NOW, former=case.get("former", 0)).refused)
-    except SheetRefused as error:
+    except PriceRefused as error:
         return Counter({case["reason"]: 1}) if f": {case['reason']} (" in error.message else Counter()
 
 
@@ -183,14 +184,14 @@ def test_a_reference_price_may_be_old_but_not_from_the_future() -> None:
     old = replace(offer_of({}), priced_at=NOW - timedelta(days=400), is_reference=True)
     sheet = Sheet(provider="aws", region="us-east-1", read_at=NOW, source="x", offers=(old,))
     assert inspect(sheet, now=NOW).offers == (old,)
-    with pytest.raises(SheetRefused, match="market is empty"):
+    with pytest.raises(PriceRefused, match="market is empty"):
         inspect(replace(sheet, offers=(replace(old, priced_at=NOW + timedelta(hours=1)),)), now=NOW)
 
 
 def test_a_market_that_halved_is_taken_when_that_is_said_to_be_true() -> None:
     sheet = sheet_of({"rows": [{}]})
     with pytest.raises(
-        SheetRefused, match=r"aws us-east-1: market halved \(2 offers fit and 0 not, 5 before\)"
+        PriceRefused, match=r"aws us-east-1: market halved \(2 offers fit and 0 not, 5 before\)"
     ) as error:
         inspect(sheet, now=NOW, former=5)
     assert "--accept-smaller" in error.value.cure
