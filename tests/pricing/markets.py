@@ -11,7 +11,7 @@ from tallygate.pricing.catalog import Part, Version
 from tallygate.pricing.source import Observation, Sheet
 from tallygate.simcloud.market import Climate, Market
 from tallygate.simcloud.prices import SimPrices
-from tallygate.simcloud.timeline import Timeline
+from tallygate.simcloud.timeline import START, Timeline
 
 RESTLESS = Climate(jump=100_000)
 
@@ -19,8 +19,8 @@ RESTLESS = Climate(jump=100_000)
 class Stall:
     """A pretend market, its time, and one source a dialect."""
 
-    def __init__(self, seed: int = 1, *, climate: Climate = RESTLESS) -> None:
-        self.timeline = Timeline(seed)
+    def __init__(self, seed: int = 1, *, climate: Climate = RESTLESS, start: datetime = START) -> None:
+        self.timeline = Timeline(seed, start=start)
         self.market = Market(self.timeline, climate)
         self.clock = self.timeline.clock
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -307,7 +308,7 @@ def test_two_refreshers_at_once_leave_one_whole_history(file: str) -> None:
                 for row in connection.execute("SELECT nanos FROM observations WHERE pool = ? ORDER BY at", (pool,))
             ]
             assert values
-            assert all(one != other for one, other in zip(values, values[1:], strict=False))
+            assert all(one != other for one, other in pairwise(values))
     opened.close()
 
 
