@@ -111,8 +111,16 @@ class Terms:
         raise _Stopped
 
     def is_due(self, market: Market) -> bool:
-        part, age = self.parts.get(market), self.max_age
-        return part is None or age is None or self.clock.now() - part.read_at > age
+        """Whether a market was not both published and observed lately. Imported and shipped lists are never fresh."""
+        part, last = self.parts.get(market), self.last_readings.get(market)
+        if part is None or last is None or self.max_age is None:
+            return True
+        return self.clock.now() - min(part.read_at, last) > self.max_age
+
+    def former_offers(self, market: Market) -> int:
+        """How many offers the market had when its cloud was last asked; 0 when it never was."""
+        part = self.parts.get(market)
+        return 0 if part is None or market not in self.last_readings else part.offers
 
 
 class Reader:
@@ -179,11 +187,10 @@ class Reader:
         try:
             sheet = self._source.read(region)
             _check_is_of(sheet, provider, region)
-            part = terms.parts.get((provider, region))
             sheet = guard.inspect(
                 sheet,
                 now=terms.clock.now(),
-                former=0 if part is None else part.offers,
+                former=terms.former_offers((provider, region)),
                 accept_smaller=terms.accept_smaller,
             )
             since, sheet = self._past(sheet)

@@ -11,6 +11,7 @@ is not read again. A slow source keeps no other waiting, because every source ha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ THREADS_PER_SOURCE = 8
 PUBLISH_EVERY = timedelta(seconds=10)
 """How much reading a refresh that is killed may lose."""
 
+TELL_PAST_EVERY = 100_000
 _QUEUE_MAX = 32
 
 
@@ -204,6 +206,7 @@ class _Refresh:
         self._waiting: dict[Market, Sheet] = {}
         self._unreached: dict[Market, None] = {}
         self._found: dict[Market, MarketReport] = {}
+        self._past: Counter[Market] = Counter()
         self._unlisted = {source.provider for source in sources}
         self._version: Version | None = None
         self._bug: Exception | None = None
@@ -262,6 +265,7 @@ class _Refresh:
                     self._settle(MarketReport(provider=provider, region=region, outcome=Outcome.FRESH))
             case Past(provider, region, observations):
                 self._history.stage(provider, region, observations)
+                self._tell_past(provider, region, len(observations))
             case Read(sheet, since, seconds):
                 self._keep(sheet, since, seconds)
             case Failed(provider, region, error, seconds):
@@ -270,6 +274,13 @@ class _Refresh:
                 if not isinstance(error, TallygateError):
                     self._bug = self._bug or error
                 self._fail(provider, region, error, seconds)
+
+    def _tell_past(self, provider: str, region: str, count: int) -> None:
+        """A large region tells of millions of past prices; somebody may be waiting."""
+        before = self._past[provider, region]
+        self._past[provider, region] = now = before + count
+        if now // TELL_PAST_EVERY > before // TELL_PAST_EVERY:
+            self._say(f"{provider} {region}: {now:,} past prices so far")
 
     def _keep(self, sheet: Sheet, since: datetime | None, seconds: int) -> None:
         if since is None:

@@ -160,9 +160,9 @@ class PriceHistory:
             start=_number(window.start),
             end=_number(window.end),
         )
-        readings = self._readings(provider, region, window)
+        readings = self._readings(instance_type, window, provider, region, purchase_option)
         return [
-            path(pool, changes, readings.get((pool.provider, pool.region, pool.purchase_option), ()), window)
+            path(pool, changes, readings.get((pool.provider, pool.region, pool.purchase_option.value), ()), window)
             for pool, changes in _by_pool(rows)
         ]
 
@@ -219,19 +219,35 @@ class PriceHistory:
         return list(self._database.problems())
 
     def _readings(
-        self, provider: str | None, region: str | None, window: Period
-    ) -> dict[tuple[str, str, PurchaseOption], list[Vouched]]:
-        found: dict[tuple[str, str, PurchaseOption], list[Vouched]] = {}
-        for row in self._database.all(
+        self,
+        instance_type: str,
+        window: Period,
+        provider: str | None,
+        region: str | None,
+        purchase_option: PurchaseOption | None,
+    ) -> dict[tuple[str, str, str], list[Vouched]]:
+        """Who vouches for the prices of a type, by market; readings that follow each other closely enough are one."""
+        rows = self._database.all(
             "price_history.readings",
+            instance_type=instance_type,
             provider=provider,
             region=region,
+            purchase_option=purchase_option,
             earliest=_number(window.start - VOUCHED),
             end=_number(window.end),
-        ):
-            key = (str(row["provider"]), str(row["region"]), PurchaseOption(str(row["purchase_option"])))
-            found.setdefault(key, []).append(Vouched(_instant(row["since"]), _instant(row["at"])))
-        return found
+        )
+        joined: dict[tuple[str, str, str], list[list[int]]] = {}
+        reach = VOUCHED // _MICROSECOND
+        for row in rows:
+            spans = joined.setdefault((str(row["provider"]), str(row["region"]), str(row["purchase_option"])), [])
+            since, at = _whole(row["since"]), _whole(row["at"])
+            if spans and since <= spans[-1][1] + reach:
+                spans[-1][1] = at
+            else:
+                spans.append([since, at])
+        return {
+            market: [Vouched(_instant(since), _instant(at)) for since, at in spans] for market, spans in joined.items()
+        }
 
 
 # --- the file
@@ -263,9 +279,10 @@ def _create(database: Database, file: str) -> None:
 
 
 def _by_pool(rows: Sequence[Row]) -> Iterator[tuple[Pool, list[Change]]]:
-    for pool, group in groupby(rows, key=_pool):
-        changes = []
-        for row in group:
+    for _, group in groupby(rows, key=lambda row: row["pool"]):
+        of_pool = list(group)
+        pool, changes = _pool(of_pool[0]), []
+        for row in of_pool:
             nanos = row["nanos"]
             price = None if nanos is None else Money(_whole(nanos), str(row["currency"]))
             changes.append(Change(_instant(row["at"]), price))

@@ -96,6 +96,15 @@ def test_what_is_fresh_is_not_read_again_unless_forced(room: Room) -> None:
     assert len(source.reads) == 6
 
 
+def test_an_imported_list_is_never_fresh_and_its_size_is_no_measure(room: Room) -> None:
+    sheet = room.stall.source().read(US)
+    listed = [replace(offer, is_reference=True) for offer in sheet.offers]
+    more = [replace(offer, instance_type=f"{offer.instance_type}-{n}") for offer in listed for n in range(3)]
+    room.catalog.publish([replace(sheet, offers=tuple(more))])
+    report = room.refresh()
+    assert (one(report, US).outcome, one(report, US).offers) == (Outcome.READ, 24)
+
+
 def test_only_what_is_asked_for_is_read(room: Room) -> None:
     sources = [room.stall.source(each) for each in ("aws", "gcp")]
     report = room.refresh(*sources, providers=frozenset({"sim-aws"}), region=EU)
@@ -297,6 +306,13 @@ def test_the_first_refresh_brings_the_past_and_the_next_does_not(room: Room) -> 
         for hour in range(7 * 24 - 2):
             at = window.start + timedelta(hours=hour, microseconds=1)
             assert path.price_at(at) == Money(pool.price_at(microseconds(at)))
+
+
+def test_a_long_past_is_told_on_the_way(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallygate.pricing.refresh.TELL_PAST_EVERY", 100)
+    room.refresh(region=US)
+    assert room.said[0].startswith("sim-aws us-east-1: ")
+    assert room.said[0].endswith(" past prices so far")
 
 
 def test_no_past_is_asked_for_when_not_wanted_and_gaps_are_filled_when_it_is(room: Room) -> None:

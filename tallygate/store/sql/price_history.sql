@@ -167,17 +167,29 @@ VALUES (:provider, :region, :purchase_option, :at, :since, :source);
 -- last_reading: when a market was last read
 SELECT max(at) AS at FROM readings WHERE provider = :provider AND region = :region;
 
--- last_readings: when every market was last read
-SELECT provider, region, max(at) AS at FROM readings GROUP BY provider, region;
+-- last_readings: when every market was last read, found from the end of each market's readings
+SELECT provider, region, max(at) AS at
+FROM (SELECT provider, region, (SELECT max(last.at) FROM readings AS last
+                                WHERE last.provider = markets.provider AND last.region = markets.region
+                                  AND last.purchase_option = options.value) AS at
+      FROM (SELECT DISTINCT provider, region FROM pools) AS markets
+      CROSS JOIN json_each('["spot", "on_demand"]') AS options)
+WHERE at IS NOT NULL
+GROUP BY provider, region;
 
--- readings: what vouches for prices within a window, in order
-SELECT provider, region, purchase_option, since, at FROM readings
-WHERE (:provider IS NULL OR provider = :provider) AND (:region IS NULL OR region = :region)
-  AND at >= :earliest AND since < :end
+-- readings: what vouches for prices within a window, in the markets of a type, in order
+SELECT provider, region, purchase_option, since, at
+FROM (SELECT DISTINCT provider, region, purchase_option FROM pools
+      WHERE instance_type = :instance_type
+        AND (:provider IS NULL OR provider = :provider) AND (:region IS NULL OR region = :region)
+        AND (:purchase_option IS NULL OR purchase_option = :purchase_option)
+      ORDER BY provider, region, purchase_option)
+CROSS JOIN readings USING (provider, region, purchase_option)
+WHERE at >= :earliest AND since < :end
 ORDER BY provider, region, purchase_option, at;
 
 -- window: the observations of a type within a window, and the one in force when it begins
-SELECT pools.provider, pools.region, pools.zone, pools.instance_type, pools.purchase_option, pools.currency,
+SELECT pools.pool, pools.provider, pools.region, pools.zone, pools.instance_type, pools.purchase_option, pools.currency,
        observations.at, observations.nanos
 FROM pools JOIN observations ON observations.pool = pools.pool
 WHERE pools.instance_type = :instance_type
