@@ -48,6 +48,10 @@ class CatalogFile(Protocol):
         """The version in place; None when there is none."""
         ...
 
+    def sheets(self, provider: str) -> "Sequence[Sheet]":
+        """What is published of a provider, as it was given."""
+        ...
+
     def reference_offers(self) -> Mapping[tuple[str, str], int]:
         """How many offers of a market are reference prices."""
         ...
@@ -55,16 +59,23 @@ class CatalogFile(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What these commands work with. ``catalog`` None: there is none yet, and none can be made."""
+    """What these commands work with. ``catalog`` None: there is none yet, and none can be made. ``fetch`` reads an address."""
 
     sources: "Sequence[PriceSource]"
     catalog: CatalogFile | None
+    fetch: Callable[[str], bytes]
     clock: Clock
 
 
 def tools(settings: "Config") -> Tools:
     """The tools of an installation."""
-    return Tools(sources=(), catalog=None, clock=SystemClock())
+    return Tools(sources=(), catalog=None, fetch=_fetch, clock=SystemClock())
+
+
+def _fetch(address: str) -> bytes:
+    from ..providers.https import fetch
+
+    return fetch(address)
 
 
 def prices_folder(settings: "Config") -> Path:

@@ -17,6 +17,7 @@ from tallygate.cli import prices, shell
 from tallygate.cli.program import program
 from tallygate.pricing.catalog import Version
 from tallygate.pricing.source import Sheet
+from tallygate.providers.https import fetch
 from tests.pricing.markets import Between, MemoryCatalog, Stall
 
 
@@ -27,12 +28,12 @@ class KeptCatalog(MemoryCatalog):
         super().__init__()
         self._file = file
         if file.exists():
-            self.sheets = pickle.loads(file.read_bytes())
+            self.by_market = pickle.loads(file.read_bytes())
 
     def publish(self, sheets: Sequence[Sheet]) -> Version:
         found = super().publish(sheets)
         beside = self._file.with_suffix(".next")
-        beside.write_bytes(pickle.dumps(self.sheets))
+        beside.write_bytes(pickle.dumps(self.by_market))
         beside.replace(self._file)
         return found
 
@@ -52,6 +53,7 @@ def tools_in(folder: Path, *, slow: str | None = None, at: datetime | None = Non
     return prices.Tools(
         sources=[Between(stall.source(dialect), before=hang) for dialect in ("aws", "gcp")],
         catalog=KeptCatalog(folder / "catalog.pickle"),
+        fetch=fetch,
         clock=stall.clock,
     )
 

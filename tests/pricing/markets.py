@@ -32,7 +32,7 @@ class MemoryCatalog:
     """It implements ``CatalogWriter`` without a file. ``published`` remembers the markets of every publication."""
 
     def __init__(self) -> None:
-        self.sheets: dict[tuple[str, str], Sheet] = {}
+        self.by_market: dict[tuple[str, str], Sheet] = {}
         self.published: list[list[str]] = []
 
     def parts(self) -> Sequence[Part]:
@@ -45,29 +45,32 @@ class MemoryCatalog:
                 offers=len(sheet.offers),
                 refused=sum(sheet.refused.values()),
             )
-            for _, sheet in sorted(self.sheets.items())
+            for _, sheet in sorted(self.by_market.items())
         ]
 
     def version(self) -> Version | None:
-        if not self.sheets:
+        if not self.by_market:
             return None
-        words = repr([sheet.offers for _, sheet in sorted(self.sheets.items())])
+        words = repr([sheet.offers for _, sheet in sorted(self.by_market.items())])
         return Version(
             id=sha256(words.encode()).hexdigest()[:16],
-            made_at=max(sheet.read_at for sheet in self.sheets.values()),
-            offers=sum(len(sheet.offers) for sheet in self.sheets.values()),
+            made_at=max(sheet.read_at for sheet in self.by_market.values()),
+            offers=sum(len(sheet.offers) for sheet in self.by_market.values()),
         )
+
+    def sheets(self, provider: str) -> list[Sheet]:
+        return [sheet for (name, _), sheet in sorted(self.by_market.items()) if name == provider]
 
     def reference_offers(self) -> dict[tuple[str, str], int]:
         return {
             market: count
-            for market, sheet in self.sheets.items()
+            for market, sheet in self.by_market.items()
             if (count := sum(offer.is_reference for offer in sheet.offers))
         }
 
     def publish(self, sheets: Sequence[Sheet]) -> Version:
         for sheet in sheets:
-            self.sheets[sheet.provider, sheet.region] = sheet
+            self.by_market[sheet.provider, sheet.region] = sheet
         self.published.append([f"{sheet.provider} {sheet.region}" for sheet in sheets])
         found = self.version()
         assert found is not None

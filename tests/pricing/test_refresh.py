@@ -146,14 +146,14 @@ def test_changes_of_price_are_counted(room: Room) -> None:
 
 def test_a_market_that_fails_is_named_with_its_reason_and_keeps_its_old_part(room: Room) -> None:
     room.refresh()
-    old = room.catalog.sheets["sim-aws", US]
+    old = room.catalog.by_market["sim-aws", US]
     room.stall.timeline.advance(7200)
     broken = Between(room.stall.source(), before=fail_in(US, Unavailable("us-east-1 answers HTML", cure="Wait")))
     report = room.refresh(broken, room.stall.source("gcp"))
     failed = one(report, US)
     assert (failed.outcome, failed.reason, failed.cure) == (Outcome.FAILED, "us-east-1 answers HTML", "Wait")
     assert failed.old_read_at == old.read_at
-    assert room.catalog.sheets["sim-aws", US] == old
+    assert room.catalog.by_market["sim-aws", US] == old
     assert [each.outcome for each in report.markets].count(Outcome.READ) == 3
     assert report.exit_code == 3
     assert any("us-east-1: failed: us-east-1 answers HTML" in line for line in room.said)
@@ -176,7 +176,7 @@ def test_unfit_rows_are_left_out_and_counted_by_reason(room: Room) -> None:
     report = room.refresh(Between(room.stall.source(), after=spoil))
     found = one(report, US)
     assert dict(found.refused) == {"price is zero": 1, "unit is unknown": 2}
-    assert found.offers == len(room.catalog.sheets["sim-aws", US].offers) == 23
+    assert found.offers == len(room.catalog.by_market["sim-aws", US].offers) == 23
 
 
 def test_a_market_that_halved_is_kept_aside_until_that_is_accepted(room: Room) -> None:
@@ -195,14 +195,14 @@ def test_a_sheet_of_another_market_than_asked_for_is_refused(room: Room) -> None
     swapped = Between(room.stall.source(), after=lambda sheet: replace(sheet, region=EU))
     report = room.refresh(swapped, region=US)
     assert "answered with the prices of sim-aws eu-west-1" in one(report, US).reason
-    assert room.catalog.sheets == {}
+    assert room.catalog.by_market == {}
 
 
 def test_a_bug_in_a_source_is_raised_after_the_others_are_published(room: Room) -> None:
     buggy = Between(room.stall.source(), before=fail_in(US, KeyError("prices")))
     with pytest.raises(KeyError):
         room.refresh(buggy, room.stall.source("gcp"))
-    assert len(room.catalog.sheets) == 3
+    assert len(room.catalog.by_market) == 3
 
 
 # --- side by side
@@ -269,7 +269,7 @@ def test_a_stop_publishes_what_is_whole_and_the_next_refresh_goes_on_there(room:
     gate.open.set()
     assert report.interrupted
     assert outcomes(report) == {f"sim-aws {EU}": "read", f"sim-aws {US}": "not reached"}
-    assert list(room.catalog.sheets) == [("sim-aws", EU)]
+    assert list(room.catalog.by_market) == [("sim-aws", EU)]
     again = Between(room.stall.source())
     assert outcomes(room.refresh(again)) == {f"sim-aws {EU}": "fresh", f"sim-aws {US}": "read"}
     assert again.reads == [US]
@@ -285,7 +285,7 @@ def test_control_c_in_the_middle_publishes_what_is_whole(room: Room) -> None:
     with pytest.raises(KeyboardInterrupt):
         room.refresh(Between(room.stall.source(), before=gate), stop=interrupt)
     gate.open.set()
-    assert list(room.catalog.sheets) == [("sim-aws", EU)]
+    assert list(room.catalog.by_market) == [("sim-aws", EU)]
 
 
 # --- history
@@ -359,7 +359,7 @@ def test_three_refreshes_later_the_first_days_cheapest_list_comes_out_byte_for_b
     lists = []
     for _ in range(3):
         room.refresh(*map(room.stall.source, ("aws", "gcp", "azure")))
-        offers = [offer for sheet in room.catalog.sheets.values() for offer in sheet.offers]
+        offers = [offer for sheet in room.catalog.by_market.values() for offer in sheet.offers]
         lists.append((room.stall.clock.now(), cheapest(offers)))
         room.stall.timeline.advance(24 * 3600)
     assert len({one for _, one in lists}) == 3
