@@ -32,6 +32,9 @@ def take_in(
     replace: Annotated[
         bool, typer.Option("--replace", help="Also in the place of prices that were read from the cloud itself.")
     ] = False,
+    accept_smaller: Annotated[
+        bool, typer.Option("--accept-smaller", help="Also in the place of a list more than twice as long.")
+    ] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> int:
@@ -64,11 +67,13 @@ def take_in(
     if content.advisor is not None:
         rated = [published.with_bands(sheet, content.advisor) for sheet in found.catalog.sheets("aws")]
         return _show(found, rated, failed=0, as_json=json)
-    fit, failed = _judged(found, content.sheets, replace=replace)
+    fit, failed = _judged(found, content.sheets, replace=replace, accept_smaller=accept_smaller)
     return _show(found, fit, failed=failed, as_json=json)
 
 
-def _judged(found: prices.Tools, sheets: "Sequence[Sheet]", *, replace: bool) -> "tuple[list[Sheet], int]":
+def _judged(
+    found: prices.Tools, sheets: "Sequence[Sheet]", *, replace: bool, accept_smaller: bool
+) -> "tuple[list[Sheet], int]":
     """What is fit to take in, as reference prices, and how many markets are not."""
     from ..pricing import guard
 
@@ -85,10 +90,11 @@ def _judged(found: prices.Tools, sheets: "Sequence[Sheet]", *, replace: bool) ->
             continue
         dated = changed(sheet, offers=tuple(changed(offer, is_reference=True) for offer in sheet.offers))
         try:
-            fit.append(guard.inspect(dated, now=found.clock.now()))
+            former = 0 if part is None else part.offers
+            fit.append(guard.inspect(dated, now=found.clock.now(), former=former, accept_smaller=accept_smaller))
         except PriceRefused as error:
             failed += 1
-            warn(error.message)
+            warn(f"{error.message}. {error.cure}")
     return fit, failed
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -69,13 +70,18 @@ class Tools:
 
 def tools(settings: "Config") -> Tools:
     """The tools of an installation."""
-    return Tools(sources=(), catalog=None, fetch=_fetch, clock=SystemClock())
+    clock = SystemClock()
+    return Tools(sources=(), catalog=None, fetch=_fetcher(clock), clock=clock)
 
 
-def _fetch(address: str) -> bytes:
-    from ..providers.https import fetch
+def _fetcher(clock: Clock) -> Callable[[str], bytes]:
+    """Reads an address, when one is given; imported then and by name, because hardly any command does."""
 
-    return fetch(address)
+    def fetch(address: str) -> bytes:
+        found: bytes = import_module("tallygate.providers.fetch").WebFetcher(clock)(address)
+        return found
+
+    return fetch
 
 
 def prices_folder(settings: "Config") -> Path:

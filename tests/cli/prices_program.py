@@ -15,10 +15,15 @@ from pathlib import Path
 
 from tallygate.cli import prices, shell
 from tallygate.cli.program import program
+from tallygate.errors import Unavailable
 from tallygate.pricing.catalog import Version
 from tallygate.pricing.source import Sheet
-from tallygate.providers.https import fetch
 from tests.pricing.markets import Between, MemoryCatalog, Stall
+
+
+def unreachable(address: str) -> bytes:
+    """There is no network here."""
+    raise Unavailable(f"{address} cannot be reached")
 
 
 class KeptCatalog(MemoryCatalog):
@@ -53,7 +58,7 @@ def tools_in(folder: Path, *, slow: str | None = None, at: datetime | None = Non
     return prices.Tools(
         sources=[Between(stall.source(dialect), before=hang) for dialect in ("aws", "gcp")],
         catalog=KeptCatalog(folder / "catalog.pickle"),
-        fetch=fetch,
+        fetch=unreachable,
         clock=stall.clock,
     )
 
