@@ -129,7 +129,7 @@ def _show(found: prices.Tools, fit: "Sequence[Sheet]", *, failed: int, as_json: 
                 )
                 for each in fit
             ],
-            ("PROVIDER", "REGION", "OFFERS", "REFUSED", "WITH INTERRUPTIONS"),
+            ("PROVIDER", "REGION", "OFFERS", "REFUSED", "RATED"),
         )
         for each in fit:
             for reason, count in sorted(each.refused.items()):

@@ -126,12 +126,24 @@ def test_flags_that_make_no_sense_are_refused_before_anything_is_read(
     assert market.catalog.version() is None
 
 
-def test_without_a_source_or_a_refresh_the_cure_is_named(cli: Any, here: Path) -> None:
-    assert "No price source is set up" in cli("tallygate", "prices", "refresh").err
+def test_without_a_source_or_a_refresh_the_cure_is_named(
+    cli: Any, market: prices.Tools, wired: Callable[[prices.Tools], None], here: Path
+) -> None:
+    wired(replace(market, sources=()))
+    answer = cli("tallygate", "prices", "refresh")
+    assert (answer.code, answer.out) == (2, "")
+    assert "No price source is set up" in answer.err
     for command in (("show",), ("history", TYPE)):
         answer = cli("tallygate", "prices", *command)
-        assert answer.code == 1
+        assert (answer.code, answer.out) == (1, "")
         assert "tallygate prices refresh" in answer.err
+    wired(replace(market, catalog=None))
+    assert cli("tallygate", "prices", "refresh").code == 1
+
+
+def test_looking_writes_nothing(cli: Any, market: prices.Tools, here: Path) -> None:
+    for command in (("show",), ("history", TYPE)):
+        assert cli("tallygate", "prices", *command).code == 1
     assert list(here.iterdir()) == []
 
 
