@@ -26,6 +26,7 @@ BOUNDARIES = (
     Boundary("objectstore/base.py", "ObjectStore", "ObjectStoreContract"),
     Boundary("providers/base.py", "Provider", "ProviderContract"),
     Boundary("billing/source.py", "BillingSource", "BillingSourceContract"),
+    Boundary("pricing/refresh.py", "HistoryWriter", "HistoryWriterContract"),
 )
 
 

@@ -20,10 +20,12 @@ from tallygate.money import Money
 from tallygate.pricing.history import Pool
 from tallygate.pricing.interruptions import Band
 from tallygate.pricing.offers import Offer, PurchaseOption
-from tallygate.pricing.refresh import Moves
+from tallygate.pricing.refresh import HistoryWriter, Moves
 from tallygate.pricing.source import Observation, Sheet
 from tallygate.store.price_history import PriceHistory
 from tallygate.times import Period
+
+from ..pricing.writers_contract import HistoryWriterContract
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -91,6 +93,14 @@ def price(history: PriceHistory, at: datetime, pool: Pool = POOL) -> str | None:
     return None if found is None else found.shown()
 
 
+class TestPriceHistoryKeepsTheContract(HistoryWriterContract):
+    """What a refresh relies on."""
+
+    @pytest.fixture
+    def writer(self, history: PriceHistory) -> HistoryWriter:
+        return history
+
+
 # --- what is written
 
 
@@ -100,17 +110,6 @@ def test_an_observation_is_written_only_when_a_price_changed(history: PriceHisto
     assert history.counts()[:2] == (1, 3)
     assert [price(history, START + hour * HOUR) for hour in range(5)] == ["0.31", "0.31", "0.34", "0.34", "0.30"]
     assert price(history, START - HOUR) is None
-
-
-def test_what_changed_is_told(history: PriceHistory) -> None:
-    def both(one: str, other: str, hour: int) -> Sheet:
-        return sheet(START + hour * HOUR, offer(one), offer(other, zone="us-east-1b"))
-
-    assert history.keep(both("0.31", "0.32", 0)) == Moves(appeared=2)
-    assert history.keep(both("0.33", "0.30", 1)) == Moves(up=1, down=1)
-    assert history.keep(both("0.33", "0.30", 2)) == Moves()
-    assert history.keep(sheet(START + 3 * HOUR, "0.33")) == Moves(gone=1)
-    assert history.keep(sheet(START + 4 * HOUR, "0.33")) == Moves()
 
 
 def test_what_is_no_longer_sold_has_no_price_until_it_is_sold_again(history: PriceHistory) -> None:
@@ -130,18 +129,6 @@ def test_a_price_that_nobody_looked_at_for_days_is_unknown(history: PriceHistory
     (path,) = history.paths("r5.4xlarge", Period(START, START + 6 * DAY))
     assert [None if span.price is None else span.price.shown() for span in path.spans] == ["0.31", None, "0.31"]
     assert path.confirmed_at == START + 5 * DAY
-
-
-def test_an_older_reading_that_comes_late_is_dropped(history: PriceHistory) -> None:
-    history.keep(sheet(START + HOUR, "0.31"))
-    assert history.keep(sheet(START, "0.99")) is None
-    assert history.keep(sheet(START + HOUR, "0.99")) is None
-    assert history.counts()[:2] == (1, 1)
-
-
-def test_reference_prices_are_no_observations(history: PriceHistory) -> None:
-    assert history.keep(sheet(START, offer("0.31", is_reference=True))) is None
-    assert history.counts()[:2] == (0, 0)
 
 
 def test_past_prices_come_before_the_sheet_and_vouch_for_all_the_time_since(history: PriceHistory) -> None:
@@ -177,12 +164,6 @@ def test_past_prices_vouch_for_spot_and_not_for_on_demand(history: PriceHistory)
     history.keep(sheet(START + 5 * DAY, "0.31", on_demand), since=START)
     assert price(history, START + 3 * DAY) == "0.31"
     assert price(history, START + 3 * DAY, replace(POOL, zone="", purchase_option=PurchaseOption.ON_DEMAND)) is None
-
-
-def test_what_was_staged_is_forgotten_when_its_sheet_does_not_come(history: PriceHistory) -> None:
-    history.stage("aws", "us-east-1", [seen(START, "0.99")])
-    history.discard("aws", "us-east-1")
-    assert history.keep(sheet(START + DAY, "0.31"), since=START) == Moves(appeared=1)
 
 
 # --- what was known when
