@@ -86,8 +86,11 @@ def history(
 def _open(config: str | None) -> "PriceHistory":
     from ..store.price_history import PriceHistory
 
+    settings = configuration.load(config)
     try:
-        return PriceHistory.open(str(prices.history_file(configuration.load(config))), create=False)
+        return PriceHistory.open(
+            str(prices.history_file(settings)), create=False, allow_network_files=settings.store.allow_network_files
+        )
     except StoreMissing:
         raise PriceRefused("No prices have been read yet", cure="Read them with: tallygate prices refresh") from None
 

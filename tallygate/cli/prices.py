@@ -142,7 +142,7 @@ def refresh(
         accept_smaller=accept_smaller,
     )
     settings = configuration.load(config)
-    report = _carry_out(wanted, tools(settings), history_file(settings))
+    report = _carry_out(wanted, tools(settings), settings)
     if json:
         show_json(_report_for_programs(report))
     else:
@@ -159,13 +159,14 @@ def refresh(
     return report.exit_code
 
 
-def _carry_out(wanted: "Wanted", found: Tools, file: Path) -> "Report":
+def _carry_out(wanted: "Wanted", found: Tools, settings: "Config") -> "Report":
     from ..pricing.refresh import refresh as carry_out
     from ..store.price_history import PriceHistory
 
     if found.catalog is None:
         raise PriceRefused("No price source is set up", cure="Name a price list with: tallygate prices import")
-    with closing(PriceHistory.open(str(file))) as history, _stopping() as stop:
+    file, anywhere = str(history_file(settings)), settings.store.allow_network_files
+    with closing(PriceHistory.open(file, allow_network_files=anywhere)) as history, _stopping() as stop:
         return carry_out(
             found.sources, found.catalog, history, wanted=wanted, clock=found.clock, say=progress(), stop=stop
         )
