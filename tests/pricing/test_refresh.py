@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -103,6 +104,14 @@ def test_an_imported_list_is_never_fresh_and_its_size_is_no_measure(room: Room) 
     room.catalog.publish([replace(sheet, offers=tuple(more))])
     report = room.refresh()
     assert (one(report, US).outcome, one(report, US).offers) == (Outcome.READ, 24)
+
+
+def test_a_list_imported_over_a_market_does_not_make_it_fresh(room: Room) -> None:
+    room.refresh()
+    room.stall.timeline.advance(7200)
+    sheet = room.stall.source().read(US)
+    room.catalog.publish([replace(sheet, offers=tuple(replace(each, is_reference=True) for each in sheet.offers))])
+    assert one(room.refresh(region=US), US).outcome is Outcome.READ
 
 
 def test_only_what_is_asked_for_is_read(room: Room) -> None:
@@ -275,6 +284,18 @@ def test_a_stop_publishes_what_is_whole_and_the_next_refresh_goes_on_there(room:
     assert again.reads == [US]
 
 
+def test_what_was_read_in_full_when_the_stop_came_is_kept(room: Room) -> None:
+    def stop() -> bool:
+        for thread in threading.enumerate():
+            if thread.name == "prices sim-aws":
+                thread.join(20)  # its answers wait in the queue, and nobody has taken one yet
+        return True
+
+    report = room.refresh(stop=stop, back_fill=False)
+    assert not report.interrupted
+    assert set(outcomes(report).values()) == {"read"}
+
+
 def test_control_c_in_the_middle_publishes_what_is_whole(room: Room) -> None:
     def interrupt() -> bool:
         if room.said:
@@ -343,6 +364,26 @@ def test_todays_prices_stay_when_the_past_cannot_be_read(room: Room) -> None:
     assert found.notes == ("past prices could not be read: page 2 of the history never came",)
     assert found.moves is not None
     assert (found.moves.past, found.moves.appeared) == (0, 24)
+
+
+def test_past_prices_of_a_market_that_failed_are_not_taken_for_those_of_the_next_try(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallygate.pricing.reading._CHUNK", 10)
+
+    class Confused(Between):
+        def _history(self, region: str, *, since: Any) -> Any:
+            for each in super()._history(region, since=since):
+                yield replace(each, hourly_price=Money.of("1999"))
+            raise KeyError("NextToken")
+
+    with pytest.raises(KeyError):
+        room.refresh(Confused(room.stall.source()), region=US)
+    room.refresh(region=US)
+    now = room.stall.clock.now()
+    paths = room.history.paths("r5.4xlarge", Period(now - timedelta(days=7), now))
+    assert paths
+    assert max(span.price for path in paths for span in path.spans if span.price is not None) < Money.of("10")
 
 
 def test_a_source_without_a_past_is_refreshed_without_one(room: Room) -> None:

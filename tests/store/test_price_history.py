@@ -133,8 +133,11 @@ def test_a_price_that_nobody_looked_at_for_days_is_unknown(history: PriceHistory
 
 def test_past_prices_come_before_the_sheet_and_vouch_for_all_the_time_since(history: PriceHistory) -> None:
     now = START + 90 * DAY
-    # Newest first, as clouds tell them, and one from before the span, which is in force when it begins.
-    past = [seen(START + day * DAY, said) for day, said in ((60, "0.35"), (30, "0.35"), (20, "0.33"), (-9, "0.30"))]
+    # Newest first, as clouds tell them, and some from before the span, the last of which is in force when it begins.
+    past = [
+        seen(START + day * DAY, said)
+        for day, said in ((60, "0.35"), (30, "0.35"), (20, "0.33"), (-9, "0.30"), (-20, "0.28"))
+    ]
     history.stage("aws", "us-east-1", past[:2])
     history.stage("aws", "us-east-1", past[2:])
     assert history.keep(sheet(now, "0.36"), since=START) == Moves(up=1, past=3)
@@ -186,7 +189,9 @@ def test_an_old_list_comes_out_byte_for_byte(history: PriceHistory) -> None:
         ),
     ]
     history.keep(sheet(START, *first))
-    history.keep(sheet(START + DAY, *[replace(each, hourly_price=Money.of("0.77"), vcpus=32) for each in first]))
+    history.keep(
+        sheet(START + DAY, *[replace(each, hourly_price=Money.of("0.77"), vcpus=32) for each in first]), since=START
+    )
     history.keep(sheet(START + 2 * DAY, first[0]))
 
     def in_order(offers: list[Offer]) -> list[Offer]:
