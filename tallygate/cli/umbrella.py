@@ -9,6 +9,7 @@ MENU = Menu(
         "jobs": Entry("tallygate.cli.jobs:MENU", "List, show, watch, end and fetch jobs."),
         "costs": Entry("tallygate.cli.costs:costs", "Retrieve the actual costs of jobs."),
         "report": Entry("tallygate.cli.reports:MENU", "Cost reports: job, trends, budget, compare."),
+        "prices": Entry("tallygate.cli.prices:MENU", "Read prices, see what they are and were, import lists."),
         "budget": Entry("tallygate.cli.budgets:MENU", "Add, show and raise budgets; verify their journal."),
         "simulate": Entry(
             "tallygate.cli.simulate:simulate", "Run everything in a pretend world, every promise checked."

@@ -30,6 +30,7 @@ BOUNDARIES = (
     Boundary("billing/source.py", "BillingSource", "BillingSourceContract"),
     Boundary("pricing/source.py", "PriceSource", "PriceSourceContract"),
     Boundary("pricing/source.py", "HistorySource", "HistorySourceContract", beside="PriceSource"),
+    Boundary("pricing/refresh.py", "HistoryWriter", "HistoryWriterContract"),
 )
 
 

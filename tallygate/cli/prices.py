@@ -1,0 +1,329 @@
+"""``tallygate prices``: read them, look at what there is, what they have been, and take in published lists."""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from .. import config as configuration
+from ..errors import PriceRefused
+from ..times import Clock, SystemClock, duration, shown
+from . import flags
+from .options import ConfigFile, Json
+from .output import note, progress, show, show_columns, show_json, warn
+from .program import Entry, Menu
+from .shell import Interrupted
+
+if TYPE_CHECKING:
+    from ..config import Config
+    from ..pricing.catalog import Part, Version
+    from ..pricing.refresh import Report, Wanted
+    from ..pricing.source import PriceSource, Sheet
+
+ENTRIES: Mapping[str, Entry] = {
+    "refresh": Entry(f"{__name__}:refresh", "Read the clouds' prices into the catalogue and the history."),
+    "show": Entry(f"{__name__}:show_catalog", "What the catalogue holds, how old it is, what was refused."),
+    "history": Entry("tallygate.cli.price_history:history", "What a machine type has cost, drawn and in figures."),
+    "import": Entry("tallygate.cli.price_import:take_in", "Take in a published price list from a file or an address."),
+}
+MENU = Menu("Prices: read them from the clouds, and see what they are and were.", ENTRIES)
+
+GO_ON = "Go on with: tallygate prices refresh"
+
+
+class CatalogFile(Protocol):
+    """The catalogue as these commands need it: ``pricing.refresh.CatalogWriter``, and what it holds."""
+
+    def parts(self) -> "Sequence[Part]": ...
+
+    def publish(self, sheets: "Sequence[Sheet]") -> "Version": ...
+
+    def version(self) -> "Version | None":
+        """The version in place; None when there is none."""
+        ...
+
+    def sheets(self, provider: str) -> "Sequence[Sheet]":
+        """What is published of a provider, as it was given."""
+        ...
+
+    def reference_offers(self) -> Mapping[tuple[str, str], int]:
+        """How many offers of a market are reference prices."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What these commands work with. ``catalog`` None: there is none yet, and none can be made. ``fetch`` reads an address."""
+
+    sources: "Sequence[PriceSource]"
+    catalog: CatalogFile | None
+    fetch: Callable[[str], bytes]
+    clock: Clock
+
+
+def tools(settings: "Config") -> Tools:
+    """The tools of an installation."""
+    clock = SystemClock()
+    return Tools(sources=(), catalog=None, fetch=_fetcher(clock), clock=clock)
+
+
+def _fetcher(clock: Clock) -> Callable[[str], bytes]:
+    """Reads an address, when one is given; imported then and by name, because hardly any command does."""
+
+    def fetch(address: str) -> bytes:
+        found: bytes = import_module("tallygate.providers.fetch").WebFetcher(clock)(address)
+        return found
+
+    return fetch
+
+
+def prices_folder(settings: "Config") -> Path:
+    """Where the catalogue and the history lie: in the state directory unless configured."""
+    configured = settings.prices.folder
+    return Path(settings.state_path, "prices") if configured is None else Path(configured)
+
+
+def history_file(settings: "Config") -> Path:
+    return prices_folder(settings) / "history.db"
+
+
+# --- refresh
+
+
+def refresh(
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", metavar="NAME", help="Only this provider; repeatable.")
+    ] = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="Only this region.")] = None,
+    max_age: Annotated[
+        str, typer.Option("--max-age", metavar="HOURS", help="What was read since is fresh and not read again.")
+    ] = "1",
+    force: Annotated[bool, typer.Option("--force", help="Read everything again, however fresh.")] = False,
+    backfill: Annotated[
+        bool | None,
+        typer.Option(
+            "--backfill/--no-backfill",
+            help="Also read past prices, up to 90 days; by default when a region is read for the first time.",
+        ),
+    ] = None,
+    accept_smaller: Annotated[
+        bool,
+        typer.Option("--accept-smaller", help="Take a market that has lost more than half of its offers for true."),
+    ] = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> int:
+    """Read the clouds' prices into the catalogue and the history.
+
+    Regions are read side by side and each is published whole. What fails is named, keeps its earlier prices with their age, and
+    makes the exit code 3. Ended early, a refresh publishes what is whole; the next one goes on there.
+
+    \b
+    Examples:
+      tallygate prices refresh
+      tallygate prices refresh --provider aws --region us-east-1 --force
+    """
+    from ..pricing.refresh import Outcome, Wanted
+
+    hours = flags.hours("--max-age", max_age)
+    assert hours is not None  # it has a default
+    wanted = Wanted(
+        providers=None if not provider else frozenset(name.lower() for name in provider),
+        region=flags.text("--region", region, at_most=120),
+        max_age=None if force else timedelta(seconds=int(hours * 3600)),
+        back_fill=backfill,
+        accept_smaller=accept_smaller,
+    )
+    settings = configuration.load(config)
+    report = _carry_out(wanted, tools(settings), settings)
+    if json:
+        show_json(_report_for_programs(report))
+    else:
+        _show_report(report)
+    if report.interrupted:
+        missing = report.of(Outcome.NOT_REACHED)
+        named = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        published = len(report.of(Outcome.READ))
+        raise Interrupted(
+            f"{published} of {published + len(missing)} markets are published."
+            f" Missing, with their earlier prices if any: {named}",
+            GO_ON,
+        )
+    return report.exit_code
+
+
+def _carry_out(wanted: "Wanted", found: Tools, settings: "Config") -> "Report":
+    from ..pricing.refresh import refresh as carry_out
+    from ..store.price_history import PriceHistory
+
+    if found.catalog is None:
+        raise PriceRefused("No price source is set up", cure="Name a price list with: tallygate prices import")
+    file, anywhere = str(history_file(settings)), settings.store.allow_network_files
+    with closing(PriceHistory.open(file, allow_network_files=anywhere)) as history, _stopping() as stop:
+        return carry_out(
+            found.sources, found.catalog, history, wanted=wanted, clock=found.clock, say=progress(), stop=stop
+        )
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Control-C asks to stop; a second one stops at once."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        note("Ending: publishing what is whole")
+
+    former = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _show_report(report: "Report") -> None:
+    from ..pricing.refresh import Outcome
+
+    read = report.of(Outcome.READ)
+    if read:
+        show_columns(
+            [
+                (
+                    each.provider,
+                    each.region,
+                    each.offers,
+                    sum(each.refused.values()) or None,
+                    None if each.moves is None else each.moves.up,
+                    None if each.moves is None else each.moves.down,
+                    None if each.moves is None else each.moves.past or None,
+                    each.seconds,
+                )
+                for each in read
+            ],
+            ("PROVIDER", "REGION", "OFFERS", "REFUSED", "UP", "DOWN", "PAST", "SECONDS"),
+            expendable=("SECONDS", "PAST", "DOWN", "UP"),
+        )
+    refused = Counter[str]()
+    for each in read:
+        refused.update(each.refused)
+    for reason, count in refused.most_common():
+        note(f"Refused: {count:,} x {reason}")
+    for each in read:
+        for words in each.notes:
+            warn(f"{each}: {words}")
+    fresh = report.of(Outcome.FRESH)
+    if fresh:
+        note(f"{len(fresh)} markets are fresh and were not read again")
+    for each in report.of(Outcome.FAILED):
+        stays = "no earlier prices" if each.old_read_at is None else f"prices of {shown(each.old_read_at)} stay"
+        warn(f"{each}: {each.reason} ({stays}). {each.cure}".rstrip())
+    if report.version is not None:
+        note(f"Catalogue {report.version.id}: {report.version.offers:,} offers")
+
+
+def _report_for_programs(report: "Report") -> dict[str, object]:
+    return {
+        "version": None if report.version is None else report.version.id,
+        "offers": None if report.version is None else report.version.offers,
+        "interrupted": report.interrupted,
+        "markets": [
+            {
+                "provider": each.provider,
+                "region": each.region or None,
+                "outcome": each.outcome,
+                "offers": each.offers,
+                "refused": each.refused,
+                "notes": each.notes,
+                "seconds": each.seconds,
+                "up": None if each.moves is None else each.moves.up,
+                "down": None if each.moves is None else each.moves.down,
+                "appeared": None if each.moves is None else each.moves.appeared,
+                "gone": None if each.moves is None else each.moves.gone,
+                "past": None if each.moves is None else each.moves.past,
+                "reason": each.reason or None,
+                "earlier_read_at": each.old_read_at,
+            }
+            for each in report.markets
+        ],
+    }
+
+
+# --- show
+
+
+def show_catalog(
+    provider: Annotated[str | None, typer.Option("--provider", metavar="NAME", help="Only this provider.")] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """What the catalogue holds: its version, every market with its age and source, what was refused, what is reference.
+
+    A reference price is a dated figure to compare and plan with; nothing is launched on one.
+
+    \b
+    Example:
+      tallygate prices show --provider aws
+    """
+    found = tools(configuration.load(config))
+    version = None if found.catalog is None else found.catalog.version()
+    if found.catalog is None or version is None:
+        raise PriceRefused("No prices have been read yet", cure="Read them with: tallygate prices refresh")
+    only = None if provider is None else provider.lower()
+    parts = [part for part in found.catalog.parts() if only in (None, part.provider)]
+    references = found.catalog.reference_offers()
+    if json:
+        show_json(
+            {
+                "version": version.id,
+                "made_at": version.made_at,
+                "offers": version.offers,
+                "reference_offers": sum(references.values()),
+                "markets": [
+                    {
+                        "provider": part.provider,
+                        "region": part.region,
+                        "read_at": part.read_at,
+                        "source": part.source,
+                        "offers": part.offers,
+                        "reference_offers": references.get((part.provider, part.region), 0),
+                        "refused": part.refused,
+                    }
+                    for part in parts
+                ],
+            }
+        )
+        return
+    now = found.clock.now()
+    show_columns(
+        [
+            (
+                part.provider,
+                part.region,
+                part.offers,
+                references.get((part.provider, part.region)),
+                part.refused or None,
+                _age(now - part.read_at),
+                part.source,
+            )
+            for part in parts
+        ],
+        ("PROVIDER", "REGION", "OFFERS", "REFERENCE", "REFUSED", "AGE", "SOURCE"),
+        expendable=("SOURCE", "REFUSED", "REFERENCE"),
+    )
+    total = sum(references.values())
+    share = f", {total:,} of them reference prices" if total else ""
+    show(f"Version {version.id} of {shown(version.made_at)}: {version.offers:,} offers{share}")
+
+
+def _age(span: timedelta) -> str:
+    return duration(max(0, span // timedelta(seconds=1)))

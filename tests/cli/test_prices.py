@@ -1,0 +1,429 @@
+"""``tallygate prices``: refresh, show, history and import, as a person and a program meet them."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tallygate.cli import prices
+from tallygate.errors import Unavailable
+from tallygate.money import Money
+from tallygate.pricing.source import Sheet
+from tests.cli.prices_program import KeptCatalog, tools_in
+from tests.pricing.markets import Between, Stall
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+TYPE = "r5.4xlarge"
+
+
+@pytest.fixture
+def wired(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[prices.Tools], None]:
+    def wire(found: prices.Tools) -> None:
+        monkeypatch.setattr(prices, "tools", lambda settings: found)
+
+    return wire
+
+
+@pytest.fixture
+def market(here: Path, wired: Callable[[prices.Tools], None]) -> prices.Tools:
+    """Two pretend clouds on a fixed day, nothing read yet."""
+    found = tools_in(here, at=NOW)
+    wired(found)
+    return found
+
+
+@pytest.fixture
+def read(cli: Any, market: prices.Tools) -> prices.Tools:
+    """The same, read once, a minute ago."""
+    assert cli("tallygate", "prices", "refresh").code == 0
+    market.clock.sleep(60)
+    return market
+
+
+def ask(cli: Any, *arguments: str) -> Any:
+    answer = cli("tallygate", "prices", *arguments)
+    assert answer.code == 0, answer.err
+    return answer
+
+
+def in_json(cli: Any, *arguments: str) -> Any:
+    return json.loads(ask(cli, *arguments, "--json").out, parse_float=Decimal)
+
+
+# --- refresh
+
+
+def test_a_refresh_tells_every_market_and_what_is_fresh(cli: Any, market: prices.Tools) -> None:
+    first = ask(cli, "refresh")
+    lines = first.out.splitlines()
+    assert lines[0].split() == ["PROVIDER", "REGION", "OFFERS", "REFUSED", "UP", "DOWN", "PAST", "SECONDS"]
+    assert [line.split()[1] for line in lines[2:]] == ["eu-west-1", "us-east-1", "europe-west1", "us-central1"]
+    assert "72 offers" in first.err
+    again = ask(cli, "refresh")
+    assert again.out == ""
+    assert "4 markets are fresh" in again.err
+
+
+def test_a_refresh_in_json_is_nothing_but_json(cli: Any, market: prices.Tools) -> None:
+    found = in_json(cli, "refresh", "--provider", "SIM-AWS", "--region", "us-east-1", "--no-backfill")
+    (one,) = found["markets"]
+    assert (one["outcome"], one["offers"], one["past"], one["appeared"]) == ("read", 24, 0, 24)
+    assert found["version"] == market.catalog.version().id  # type: ignore[union-attr]
+
+
+def test_a_refresh_that_fails_in_part_says_where_and_exits_with_three(
+    cli: Any, market: prices.Tools, wired: Callable[[prices.Tools], None]
+) -> None:
+    def fail(region: str) -> None:
+        if region == "us-east-1":
+            raise Unavailable("us-east-1 answers HTML")
+
+    def spoil(sheet: Sheet) -> Sheet:
+        return replace(sheet, offers=(replace(sheet.offers[0], hourly_price=Money.zero()), *sheet.offers[1:]))
+
+    stall = Stall(3)
+    wired(replace(market, sources=[Between(stall.source(), before=fail, after=spoil)], clock=stall.clock))
+    answer = cli("tallygate", "prices", "refresh", "--force")
+    assert answer.code == 3
+    assert "WARNING: sim-aws us-east-1: us-east-1 answers HTML (no earlier prices)" in answer.err
+    assert "Refused: 1 x price is zero" in answer.err
+    assert "eu-west-1" in answer.out
+
+
+def test_flags_that_make_no_sense_are_refused_before_anything_is_read(
+    cli: Any, market: prices.Tools, here: Path
+) -> None:
+    for arguments, says in (
+        (("--max-age", "-1"), "--max-age"),
+        (("--max-age", "nan"), "--max-age"),
+        (("--provider", "oracle"), "oracle"),
+        (("--region", ""), "--region"),
+    ):
+        answer = cli("tallygate", "prices", "refresh", *arguments)
+        assert (answer.code, says in answer.err) == (2, True), answer.err
+    assert market.catalog is not None
+    assert market.catalog.version() is None
+
+
+def test_without_a_source_or_a_refresh_the_cure_is_named(
+    cli: Any, market: prices.Tools, wired: Callable[[prices.Tools], None], here: Path
+) -> None:
+    wired(replace(market, sources=()))
+    answer = cli("tallygate", "prices", "refresh")
+    assert (answer.code, answer.out) == (2, "")
+    assert "No price source is set up" in answer.err
+    for command in (("show",), ("history", TYPE)):
+        answer = cli("tallygate", "prices", *command)
+        assert (answer.code, answer.out) == (1, "")
+        assert "tallygate prices refresh" in answer.err
+    wired(replace(market, catalog=None))
+    assert cli("tallygate", "prices", "refresh").code == 1
+
+
+def test_looking_writes_nothing(cli: Any, market: prices.Tools, here: Path) -> None:
+    for command in (("show",), ("history", TYPE)):
+        assert cli("tallygate", "prices", *command).code == 1
+    assert list(here.iterdir()) == []
+
+
+# --- show
+
+
+def test_what_the_catalogue_holds_is_shown_with_its_age(cli: Any, read: prices.Tools) -> None:
+    shown = ask(cli, "show").out
+    assert "us-central1" in shown
+    assert re.search(r"Version [0-9a-f]{16} of 2026-03-31 12:00:00Z: 72 offers\n$", shown)
+    found = in_json(cli, "show", "--provider", "sim-gcp")
+    assert [one["region"] for one in found["markets"]] == ["europe-west1", "us-central1"]
+    assert (found["offers"], found["reference_offers"]) == (72, 0)
+
+
+# --- history
+
+
+def test_figures_of_a_type_are_those_of_its_path(cli: Any, read: prices.Tools) -> None:
+    (one,) = in_json(cli, "history", TYPE, "--zone", "us-east-1b", "--days", "7", "--below", "0.5")
+    assert (one["zone"], one["purchase_option"], one["coverage_percent"]) == ("us-east-1b", "spot", 100)
+    spans = [
+        (datetime.fromisoformat(span["end"]) - datetime.fromisoformat(span["start"]), span["hourly_price"])
+        for span in one["spans"]
+    ]
+    assert sum((length for length, _ in spans), timedelta()) == timedelta(days=7)
+    below = sum((length for length, price in spans if price < Decimal("0.5")), timedelta())
+    assert one["below_percent"] == round(Decimal(below / timedelta(days=7) * 100), 4)
+    assert (one["min"], one["max"]) == (min(price for _, price in spans), max(price for _, price in spans))
+    assert one["changes"] == len(spans) - 1
+
+
+def test_the_table_names_every_pool_cheapest_first(cli: Any, read: prices.Tools) -> None:
+    answer = ask(cli, "history", TYPE, "--below", "0.5")
+    lines = answer.out.splitlines()
+    assert "BELOW $0.50" in lines[1]
+    medians = [Decimal(re.findall(r"\$([0-9.]+)", line)[1]) for line in lines[3:]]
+    assert len(medians) == 5
+    assert medians == sorted(medians)
+    assert "⣀" not in answer.out  # a pipe gets no drawing
+
+
+def test_on_demand_prices_have_a_history_too(cli: Any, read: prices.Tools) -> None:
+    found = in_json(cli, "history", TYPE, "--on-demand", "--days", "1")
+    assert {one["purchase_option"] for one in found} == {"on_demand"}
+    assert {one["volatility_percent"] for one in found} == {None}
+    both = in_json(cli, "history", TYPE, "--on-demand", "--spot", "--days", "1")
+    assert len(both) == 10
+
+
+def test_csv_has_one_span_a_line_and_unknown_time_without_a_price(cli: Any, read: prices.Tools) -> None:
+    rows = list(
+        csv.DictReader(ask(cli, "history", TYPE, "--zone", "us-east-1a", "--days", "60", "--csv").out.splitlines())
+    )
+    assert rows[0]["hourly_price"] == ""  # before the market began
+    assert all(one["end"] == other["start"] for one, other in pairwise(rows))
+    assert rows[-1]["currency"] == "USD"
+    assert Decimal(rows[-1]["hourly_price"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("r5.4xlrge",), r"Did you mean r5.4xlarge"),
+        (("zzz",), r"8 types are known, such as c7g.large"),
+        ((TYPE, "--provider", "aws"), r"Nothing is known of aws yet"),
+        ((TYPE, "--zone", "moon"), r"no spot price on record there\n.*On record: sim-aws eu-west-1a"),
+    ],
+)
+def test_what_is_not_known_is_said_with_what_is_near(
+    cli: Any, read: prices.Tools, arguments: Sequence[str], says: str
+) -> None:
+    answer = cli("tallygate", "prices", "history", *arguments)
+    assert answer.code == 1
+    assert answer.out == ""
+    assert re.search(says, answer.err), answer.err
+
+
+def test_capitals_do_not_matter(cli: Any, read: prices.Tools) -> None:
+    assert ask(cli, "history", "R5.4XLARGE").out == ask(cli, "history", TYPE).out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--days", "0"), ("--days", "4000"), ("--below", "0"), ("--below", "1e9"), ("--csv", "--json")],
+)
+def test_a_history_asked_for_wrongly_is_refused(cli: Any, read: prices.Tools, arguments: Sequence[str]) -> None:
+    assert cli("tallygate", "prices", "history", TYPE, *arguments).code == 2
+
+
+# --- import
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a reader of published lists answers."""
+
+    place: str
+    sheets: Sequence[Sheet]
+    advisor: object = None
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, market: prices.Tools) -> ModuleType:
+    """A reader of published lists that answers with old sheets of the pretend market, and keeps what it was asked."""
+    module = ModuleType("tallygate.pricing.published")
+
+    def reader(place: str, *, fetch: Any, now: datetime, provider: str | None, as_of: datetime | None) -> Published:
+        module.asked = (place, provider, as_of)  # type: ignore[attr-defined]
+        if "://" in place:
+            fetch(place)
+        us, eu = (market.sources[0].read(region) for region in ("us-east-1", "eu-west-1"))
+        old = [
+            replace(sheet, offers=tuple(replace(offer, priced_at=NOW - timedelta(days=90)) for offer in sheet.offers))
+            for sheet in (us, eu)
+        ]
+        free = replace(old[1].offers[0], hourly_price=Money.zero())
+        sheets = [old[0], replace(old[1], offers=(free, *old[1].offers[1:]))]
+        return Published(place, sheets, refused={"region is missing": 3})
+
+    module.read = reader  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_an_imported_list_is_judged_like_a_clouds_and_taken_for_reference(cli: Any, published: ModuleType) -> None:
+    answer = ask(cli, "import", "vms.csv", "--provider", "AWS", "--as-of", "2026-01-01")
+    assert published.asked == ("vms.csv", "aws", datetime(2026, 1, 1, tzinfo=UTC))
+    assert "sim-aws eu-west-1: refused 1 x price is zero" in answer.err
+    assert "vms.csv: refused 3 x region is missing" in answer.err
+    assert "39 offers, 39 of them reference prices" in ask(cli, "show").out
+
+
+def test_an_import_leaves_what_was_read_from_the_cloud_unless_told_to_replace_it(
+    cli: Any, read: prices.Tools, published: ModuleType
+) -> None:
+    assert read.catalog is not None
+    before = read.catalog.version()
+    answer = ask(cli, "import", "vms.csv")
+    assert "left as it is, read from the cloud at 2026-03-31 12:00:00Z" in answer.err
+    assert read.catalog.version() == before
+    ask(cli, "import", "vms.csv", "--replace")
+    assert in_json(cli, "show")["reference_offers"] == 39
+
+
+def test_a_short_list_does_not_take_the_place_of_a_long_one_by_itself(cli: Any, published: ModuleType) -> None:
+    ask(cli, "import", "vms.csv")
+    real = published.read
+
+    def shorter(place: str, **more: Any) -> Published:
+        found: Published = real(place, **more)
+        return replace(found, sheets=[replace(found.sheets[0], offers=found.sheets[0].offers[:2])])
+
+    published.read = shorter  # type: ignore[method-assign]
+    answer = cli("tallygate", "prices", "import", "vms.csv")
+    assert answer.code == 1
+    assert "market halved (2 offers fit and 0 not, 24 before)" in answer.err
+    assert "--accept-smaller" in answer.err
+    assert answer.out == ""
+    ask(cli, "import", "vms.csv", "--accept-smaller")
+    assert in_json(cli, "show")["offers"] == 17
+
+
+def test_an_address_that_cannot_be_reached_fails_like_a_cloud(cli: Any, published: ModuleType) -> None:
+    answer = cli("tallygate", "prices", "import", "https://example.org/vms.csv")
+    assert (answer.code, answer.out) == (3, "")
+    assert "https://example.org/vms.csv cannot be reached" in answer.err
+
+
+def test_an_import_is_refused_when_its_place_or_day_makes_no_sense(cli: Any, published: ModuleType) -> None:
+    for arguments, says in (
+        (("vms.csv", "--as-of", "yesterday"), "yesterday"),
+        (("",), "FILE-OR-URL"),
+    ):
+        answer = cli("tallygate", "prices", "import", *arguments)
+        assert (answer.code, says in answer.err) == (2, True), answer.err
+
+
+# --- real processes
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYGATE_", "COLUMNS"))}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
+def command(folder: Path, *arguments: str, slow: str = "") -> list[str]:
+    program = str(ROOT / "tests" / "cli" / "prices_program.py")
+    return [sys.executable, program, str(folder), *([slow] if slow else []), "--", *arguments]
+
+
+def test_control_c_in_the_middle_publishes_what_is_whole_and_says_how_to_go_on(here: Path) -> None:
+    running = subprocess.Popen(
+        command(here, "refresh", slow="us-east-1"),
+        cwd=here,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (here / "reached").exists() or not (here / ".tallygate" / "prices" / "history.db").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1.5)  # the other three are in by now, or they are reported as missing
+    running.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, err = running.communicate(timeout=30)
+    assert time.monotonic() - began < 20  # it does not wait for the read that hangs
+    assert running.returncode == 130
+    assert "Ending: publishing what is whole" in err
+    assert "sim-aws us-east-1" in err
+    assert "Go on with: tallygate prices refresh" in err
+    published = set(KeptCatalog(here / "catalog.pickle").by_market)
+    assert published
+    assert ("sim-aws", "us-east-1") not in published
+    assert all(region in out for _, region in published)
+
+    again = subprocess.run(
+        command(here, "refresh", "--json"), cwd=here, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    outcomes = {(one["provider"], one["region"]): one["outcome"] for one in json.loads(again.stdout)["markets"]}
+    assert again.returncode == 0, again.stderr
+    assert outcomes["sim-aws", "us-east-1"] == "read"
+    assert {market for market, outcome in outcomes.items() if outcome == "fresh"} == published
+
+
+def on_a_terminal(folder: Path, columns: int, *arguments: str, **more: str) -> str:
+    """What a command draws on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    running = subprocess.Popen(
+        command(folder, *arguments), cwd=folder, env=environment(**more), stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(ours, 65_536)
+        except OSError:  # how Linux says that nobody holds the other end any more
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(ours)
+    assert running.wait(60) == 0, drawn
+    return drawn.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def on_disk(here: Path) -> Path:
+    subprocess.run(command(here, "refresh"), cwd=here, env=environment(), check=True, capture_output=True, timeout=60)
+    return here
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_drawing_fits_the_terminal(on_disk: Path, columns: int) -> None:
+    drawn = on_a_terminal(on_disk, columns, "history", TYPE, PYTHONIOENCODING="utf-8", NO_COLOR="1")
+    assert max(map(len, drawn.splitlines())) <= columns
+    assert re.search("[⠁-⣿]{2}", drawn)
+    assert "\x1b" not in drawn
+    assert drawn.count(" spot") >= 10  # each pool is drawn and in the table
+
+
+def test_a_terminal_without_braille_gets_plain_marks(on_disk: Path) -> None:
+    drawn = on_a_terminal(on_disk, 60, "history", TYPE, "--zone", "us-east-1a", PYTHONIOENCODING="ascii")
+    assert drawn.isascii()
+    assert re.search(r"-{2}", drawn.split("POOL")[0])
+
+
+def test_a_reader_that_goes_away_is_no_error(on_disk: Path) -> None:
+    piped = " ".join(command(on_disk, "history", TYPE, "--days", "30", "--csv")) + " | head -n 1"
+    answer = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", piped],
+        cwd=on_disk,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert answer.stdout.startswith('"provider"')
+    assert answer.stderr == ""
