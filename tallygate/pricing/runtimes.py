@@ -1,0 +1,169 @@
+"""How long a job will take, from the runs that are behind it.
+
+    19 runs or more     the range lies between runs that were seen: the next run falls between two neighbours in rank as
+                        often as between any other two
+    2 to 18 runs        a bell curve over the logarithms of the run times, with Student's wider tails for how few they are
+    1 run, or a number  that number; how far it may be off is not known from one number
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
+from itertools import accumulate
+from typing import Self
+
+from ..errors import RuntimeUnknown
+from .offers import Offer
+from .spread import Spread
+
+RUNS_MAX = 200
+"""Only so many of the newest runs are looked at: what a job took years ago says little."""
+
+RUNS_ENOUGH = 3
+"""With so many runs on the same instance type, or the same number of virtual CPUs, runs on other machines are left out."""
+
+_RANKED_FROM = 19
+_STEPS = 400
+_POINTS = 100
+_LONGEST = 10**10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run of a job: ``seconds`` of machine time over all its ``attempts``, on what its last one ran."""
+
+    seconds: int
+    attempts: int
+    provider: str
+    instance_type: str
+    vcpus: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The finished runs of a job name, newest first, and how many other ends it had, which say nothing of its run time."""
+
+    name: str
+    runs: tuple[Run, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtimes:
+    """The run time that is reckoned with: ``seconds`` of work, without boot and teardown, in ascending order.
+
+    ``says`` is what it is based on, for people. ``is_seen``: from finished runs, and not a number that somebody gave.
+    """
+
+    seconds: tuple[int, ...]
+    says: str
+    is_seen: bool = False
+
+    @classmethod
+    def stated(cls, seconds: int, says: str) -> Self:
+        return cls((max(1, seconds),), says)
+
+    @property
+    def runs(self) -> int:
+        """How many finished runs are behind it; 0 for a number that somebody gave."""
+        return len(self.seconds) if self.is_seen else 0
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether anything is known about how far it may be off."""
+        return self.is_seen and len(self.seconds) > 1
+
+    @property
+    def mean(self) -> Decimal:
+        return Decimal(sum(self.seconds)) / len(self.seconds)
+
+    def quantile(self, share: Decimal) -> int:
+        """So many seconds or fewer the next run takes with a chance of ``share`` (above 0, below 1). Rounded up."""
+        count = len(self.seconds)
+        if not self.has_spread or self.seconds[0] == self.seconds[-1]:
+            return self.seconds[-1]
+        if count >= _RANKED_FROM:
+            place = min(max(share * (count + 1), Decimal(1)), Decimal(count)) - 1
+            below = int(place)
+            above = min(below + 1, count - 1)
+            found = self.seconds[below] + (self.seconds[above] - self.seconds[below]) * (place - below)
+        else:
+            logs = [Decimal(each).ln() for each in self.seconds]
+            middle = sum(logs, Decimal(0)) / count
+            variance = sum(((each - middle) ** 2 for each in logs), Decimal(0)) / (count - 1)
+            wide = (variance * (1 + Decimal(1) / count)).sqrt()
+            found = min(middle + wide * student(share, count - 1), Decimal(_LONGEST).ln()).exp()
+        return int(found.to_integral_value(ROUND_CEILING))
+
+    def spread(self) -> Spread:
+        """The next run's time as equally likely values."""
+        if not self.has_spread:
+            return Spread.certain(self.seconds[-1])
+        return Spread.of((self.quantile((Decimal(i) + Decimal("0.5")) / _POINTS), 1) for i in range(_POINTS))
+
+
+def from_history(history: History, offer: Offer | None = None, *, overhead_seconds: int = 0) -> Runtimes:
+    """The run times of a job's earlier runs, those on machines like ``offer`` where there are enough of them.
+
+    ``overhead_seconds`` of boot and teardown are taken off every attempt. Raises ``RuntimeUnknown`` without a run.
+    """
+    if not history.runs:
+        left_out = f"; {history.left_out} that ended otherwise say nothing of it" if history.left_out else ""
+        raise RuntimeUnknown(f"There is nothing to base it on: no finished run of {history.name}{left_out}")
+    chosen, where = _like(history.runs, offer)
+    seconds = tuple(sorted(max(1, run.seconds - overhead_seconds * run.attempts) for run in chosen))
+    again = sum(run.attempts > 1 for run in chosen)
+    says = f"{_counted(len(chosen), 'finished run')} of {history.name} {where}"
+    if again:
+        says += f", {again} of them interrupted, with what they did twice"
+    if history.left_out:
+        says += f"; {history.left_out} that ended otherwise are left out"
+    return Runtimes(seconds, says, True)
+
+
+def _like(runs: Sequence[Run], offer: Offer | None) -> tuple[Sequence[Run], str]:
+    if offer is not None:
+        same = [run for run in runs if (run.provider, run.instance_type) == (offer.provider, offer.instance_type)]
+        if len(same) >= RUNS_ENOUGH or len(same) == len(runs):
+            return same, f"on {offer.instance_type}"
+        alike = [run for run in runs if run.vcpus == offer.vcpus]
+        if len(alike) >= RUNS_ENOUGH or len(alike) == len(runs):
+            return alike, f"on machines of {offer.vcpus} vCPU"
+    return runs, "on any machine"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def student(share: Decimal, freedom: int) -> Decimal:
+    """The quantile of Student's distribution with ``freedom`` degrees of freedom, to about four digits."""
+    nodes, sums = _half_student(freedom)
+    wanted = abs(2 * share - 1) * sums[-1]
+    place = min(max(bisect_left(sums, wanted), 1), len(sums) - 1)
+    step = (wanted - sums[place - 1]) / (sums[place] - sums[place - 1])
+    s = min(nodes[place - 1] + (nodes[place] - nodes[place - 1]) * step, Decimal("0.999999"))
+    found = s / (1 - s)
+    return found if share >= Decimal("0.5") else -found
+
+
+@lru_cache(maxsize=_RANKED_FROM)
+def _half_student(freedom: int) -> tuple[list[Decimal], list[Decimal]]:
+    """Half of Student's distribution, summed up over ``t = s / (1 - s)``, which bends the long tail into 0 to 1."""
+
+    def density(s: Decimal) -> Decimal:
+        base = (1 - s) ** 2 + s**2 / freedom
+        power = base ** ((freedom + 1) // 2) if freedom % 2 else base ** (freedom // 2) * base.sqrt()
+        return (1 - s) ** (freedom - 1) / power if freedom > 1 else 1 / power
+
+    nodes = [Decimal(i) / _STEPS for i in range(_STEPS + 1)]
+    heights = [density(s) for s in nodes]
+    middles = [density((a + b) / 2) for a, b in zip(nodes, nodes[1:], strict=False)]
+    areas = [
+        (a + 4 * m + b) / (6 * _STEPS) for a, m, b in zip(heights, middles, heights[1:], strict=False)
+    ]
+    return nodes, list(accumulate(areas, initial=Decimal(0)))
