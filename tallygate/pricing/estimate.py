@@ -118,7 +118,7 @@ def estimate(
         _compare_with_budget(offer, hours, budget)
 
     wanted = _wanted_seconds(hours, run_seconds_max, policy)
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
     price_max, seconds = _price_and_deadline(offer, terms, sides, wanted=wanted, budget=budget)
     parts = sides.parts(price_max, seconds, terms)
     worst_case = _sum(parts)
@@ -149,7 +149,7 @@ def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, d
 
     Raises ``BudgetExceeded`` when that pays for less than ``RETRY_SECONDS_MIN``.
     """
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
     price_max, seconds = _price_and_deadline(offer, terms, sides, wanted=run_seconds_max, budget=budget)
     parts = sides.parts(price_max, seconds, terms)
     if seconds < RETRY_SECONDS_MIN or _sum(parts) > budget:
@@ -171,7 +171,7 @@ def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, d
 
 def added_cost(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, more: int, disk_gib: int) -> Money:
     """What running ``more`` seconds beyond ``seconds`` adds to the worst case at ``price_max`` an hour."""
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
     return sides.cost(price_max, seconds + more, terms) - sides.cost(price_max, seconds, terms)
 
 
@@ -180,9 +180,9 @@ def most(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, disk_gib
 
     Rounded as a meter rounds, so that a machine of one certain price and nothing beside it comes to exactly what was metered.
     """
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
     life = terms.billed_seconds(seconds)
-    beside = _over(sides.disk_hour, life) + _over(sides.address_hour, life) + sides.egress
+    beside = over(sides.disk_hour, life) + over(sides.address_hour, life) + sides.egress
     return price_max.for_seconds(life) + beside
 
 
@@ -259,7 +259,7 @@ def _wanted_seconds(hours: Decimal, run_seconds_max: int | None, policy: Policy)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sides:
+class Sides:
     """What bills beside the machine: by the hour while it lives, and once."""
 
     disk_gib: int
@@ -268,8 +268,12 @@ class _Sides:
     egress_gib: int
     egress: Money
 
+    @property
+    def currency(self) -> str:
+        return self.disk_hour.currency
+
     @classmethod
-    def of(cls, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> _Sides:
+    def of(cls, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> Sides:
         currency = offer.hourly_price.currency
         nothing = Money.zero(currency)
         disk = disk_gib or terms.disk_gib_default
@@ -295,7 +299,7 @@ class _Sides:
     def parts(self, price: Money, seconds: int, terms: Terms) -> tuple[CostPart, ...]:
         life = terms.billed_seconds(seconds + terms.kill_seconds)
         hours = Decimal(life) / 3600
-        parts = [CostPart(name="machine", quantity=hours, unit="hours", unit_price=price, cost=_over(price, life))]
+        parts = [CostPart(name="machine", quantity=hours, unit="hours", unit_price=price, cost=over(price, life))]
         if self.disk_hour.nanos:
             parts.append(
                 CostPart(
@@ -303,7 +307,7 @@ class _Sides:
                     quantity=hours,
                     unit="hours",
                     unit_price=self.disk_hour,
-                    cost=_over(self.disk_hour, life),
+                    cost=over(self.disk_hour, life),
                 )
             )
         if self.address_hour.nanos:
@@ -313,7 +317,7 @@ class _Sides:
                     quantity=hours,
                     unit="hours",
                     unit_price=self.address_hour,
-                    cost=_over(self.address_hour, life),
+                    cost=over(self.address_hour, life),
                 )
             )
         if self.egress.nanos:
@@ -329,7 +333,8 @@ class _Sides:
         return tuple(parts)
 
 
-def _over(price: Money, seconds: int) -> Money:
+def over(price: Money, seconds: int) -> Money:
+    """An hourly price over so many seconds, rounded up."""
     return price.for_seconds(seconds, round_up=True)
 
 
@@ -341,7 +346,7 @@ def _sum(parts: tuple[CostPart, ...]) -> Money:
 
 
 def _price_and_deadline(
-    offer: Offer, terms: Terms, sides: _Sides, *, wanted: int, budget: Money | None
+    offer: Offer, terms: Terms, sides: Sides, *, wanted: int, budget: Money | None
 ) -> tuple[Money, int]:
     """P and D. Without a budget P is the provider's ceiling and D what is wanted."""
     today, ceiling = offer.hourly_price, _ceiling(offer, terms)
@@ -399,7 +404,7 @@ def _assumptions(offer: Offer, terms: Terms, price_max: Money, seconds: int, egr
     return ends, price, sides
 
 
-def _too_short(found: Estimate, terms: Terms, sides: _Sides, needed: int, policy: Policy) -> BudgetExceeded:
+def _too_short(found: Estimate, terms: Terms, sides: Sides, needed: int, policy: Policy) -> BudgetExceeded:
     budget = found.budget
     assert budget is not None  # without a budget the deadline is what was wanted
     price = found.offer.hourly_price if terms.has_price_ceiling else found.price_max

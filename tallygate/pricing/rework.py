@@ -12,12 +12,16 @@ and the work takes as many stretches as it has, the last one shorter. Work that 
 from __future__ import annotations
 
 from decimal import Context, Decimal, localcontext
+from functools import lru_cache
 
 from .spread import WEIGHT, Spread, mixed
 
 _DIGITS = 50
 _POINTS = 16
 """Into how many equally likely moments of interruption a stretch is cut."""
+
+_EVEN = Decimal("0.02")
+"""Where so few interruptions are to be expected, one is as likely at any moment as at any other."""
 
 _KEPT = 40
 """How many values a sum of losses is kept in."""
@@ -88,6 +92,7 @@ def lost_seconds(
     return mixed(cases)
 
 
+@lru_cache(maxsize=64)
 def _broken_stretch(rate: Decimal, step: int, restart: int, at_most: int) -> Spread:
     """The seconds lost in a stretch that is broken at least once, until it is done."""
     again = restart + step
@@ -107,6 +112,8 @@ def _broken_stretch(rate: Decimal, step: int, restart: int, at_most: int) -> Spr
 
 def _moments(rate: Decimal, within: int) -> Spread:
     """When an interruption comes that comes within so many seconds."""
+    if rate * within < _EVEN:
+        return Spread.of((within * (2 * i + 1) // (2 * _POINTS), 1) for i in range(_POINTS))
     odds = 1 - (-rate * within).exp()
     return Spread.of(
         (int(-(1 - odds * (2 * i + 1) / (2 * _POINTS)).ln() / rate), 1) for i in range(_POINTS)

@@ -34,9 +34,13 @@ _LONGEST = 10**10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run of a job: ``seconds`` of machine time over all its ``attempts``, on what its last one ran."""
+    """A finished run of a job, on what its last attempt ran.
+
+    ``seconds`` is the machine time of all its ``attempts``, ``last_seconds`` that of the last one, which finished the work.
+    """
 
     seconds: int
+    last_seconds: int
     attempts: int
     provider: str
     instance_type: str
@@ -106,23 +110,34 @@ class Runtimes:
         return Spread.of((self.quantile((Decimal(i) + Decimal("0.5")) / _POINTS), 1) for i in range(_POINTS))
 
 
-def from_history(history: History, offer: Offer | None = None, *, overhead_seconds: int = 0) -> Runtimes:
+def from_history(
+    history: History, offer: Offer | None = None, *, overhead_seconds: int = 0, checkpoint_seconds: int | None = None
+) -> Runtimes:
     """The run times of a job's earlier runs, those on machines like ``offer`` where there are enough of them.
 
-    ``overhead_seconds`` of boot and teardown are taken off every attempt. Raises ``RuntimeUnknown`` without a run.
+    What was done twice is taken off, as far as it can be known: a job that saves its work every ``checkpoint_seconds`` lost half
+    of them at each interruption, one that does not did everything in its last attempt. So are ``overhead_seconds`` of boot and
+    teardown of every attempt. Raises ``RuntimeUnknown`` without a run.
     """
     if not history.runs:
         left_out = f"; {history.left_out} that ended otherwise say nothing of it" if history.left_out else ""
-        raise RuntimeUnknown(f"There is nothing to base it on: no finished run of {history.name}{left_out}")
+        raise RuntimeUnknown(f"nothing to base it on: no finished run of {history.name}{left_out}")
     chosen, where = _like(history.runs, offer)
-    seconds = tuple(sorted(max(1, run.seconds - overhead_seconds * run.attempts) for run in chosen))
+    seconds = tuple(sorted(_useful(run, overhead_seconds, checkpoint_seconds) for run in chosen))
     again = sum(run.attempts > 1 for run in chosen)
     says = f"{_counted(len(chosen), 'finished run')} of {history.name} {where}"
     if again:
-        says += f", {again} of them interrupted, with what they did twice"
+        says += f", {again} of them interrupted, less what they did twice"
     if history.left_out:
         says += f"; {history.left_out} that ended otherwise are left out"
     return Runtimes(seconds, says, True)
+
+
+def _useful(run: Run, overhead_seconds: int, checkpoint_seconds: int | None) -> int:
+    if run.attempts == 1 or checkpoint_seconds is None:
+        return max(1, run.last_seconds - overhead_seconds)
+    twice = (run.attempts - 1) * checkpoint_seconds // 2
+    return max(1, run.last_seconds - overhead_seconds, run.seconds - run.attempts * overhead_seconds - twice)
 
 
 def _like(runs: Sequence[Run], offer: Offer | None) -> tuple[Sequence[Run], str]:
