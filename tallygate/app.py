@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from .ledger.book import Book
     from .money import Money
     from .objectstore.base import ObjectStore
+    from .pricing.catalog import Catalog
     from .pricing.estimate import Estimate, Policy
     from .pricing.offers import Offer, ResourceRequest
+    from .pricing.paths import PricePath
     from .pricing.terms import Terms
     from .providers.base import Provider
     from .store.charges import ChargeRepository
@@ -181,9 +183,12 @@ class App:
 
     # --- planning and launching
 
-    def plan(self, submission: Submission) -> Plan:
-        """What a submission would launch and cost, or the refusal it would meet. Touches nothing."""
-        return self._planner.plan(self._with_price_list(submission))
+    def plan(self, submission: Submission, *, tentative: bool = False) -> Plan:
+        """What a submission would launch and cost, or the refusal it would meet. Touches nothing.
+
+        ``tentative``: prices that a launch would refuse for their age or standing serve, and the plan says so.
+        """
+        return self._planner.plan(self._with_price_list(submission), tentative=tentative)
 
     def submit(self, submission: Submission, *, say: Say = silence) -> Job:
         """Plan, stage, hold, launch. The job is live when this returns.
@@ -193,6 +198,7 @@ class App:
         from .jobs.job import JobSpec
         from .jobs.launch import Application
         from .jobs.milestones import Milestone
+        from .jobs.plan_file import kept_of
         from .jobs.staging import stage
         from .jobs.submission import digest
 
@@ -202,6 +208,7 @@ class App:
             if earlier is not None:
                 say(f"Job {earlier.id} was already submitted under this key")
                 return earlier
+        self._launchable_if_named(submission)
         plan = self.plan(submission)
         self.provider(plan.best.offer.provider)  # before anything is staged: is there anybody to launch?
         say(f"Staging {plan.files} files")
@@ -224,7 +231,7 @@ class App:
             budgets=plan.budgets,
             charged_to=plan.charged_to,
             tags=submission.tags,
-            metadata={**submission.metadata, "s3_input_path": staged.url},
+            metadata={**submission.metadata, **kept_of(plan), "s3_input_path": staged.url},
             request_key=submission.key,
             request_digest=asked if submission.key is not None else None,
         )
@@ -287,7 +294,25 @@ class App:
             applying=lambda charge_to: self.book.applying(charge_to),
             account=lambda budget: self.book.account(budget, self.clock.now()),
             inspect=lambda directory, exclude: staging.inspect(directory, exclude, limits=self._staging_limits),
+            history=lambda name: self.jobs.history(name),
+            catalog=lambda: self.catalog(),
+            launchable=lambda: ("local",) if self.config.local.enabled else (),
+            prices=lambda offer: self.past_prices(offer),
         )
+
+    def catalog(self) -> Catalog | None:
+        """The catalogue of offers, opened; None when there is none yet."""
+        return None
+
+    def past_prices(self, offer: Offer) -> PricePath | None:
+        """What the price of an offer's pool did, as far as it was observed."""
+        return None
+
+    def _launchable_if_named(self, submission: Submission) -> None:
+        """Whoever names a cloud that cannot be launched on hears that first, and not what is wrong with its prices."""
+        named = submission.request.provider
+        if named is not None and self._with_price_list(submission).price_list is None:
+            self.provider(named)
 
     def _offers(self, request: ResourceRequest) -> tuple[list[Offer], list[str]]:
         """What every provider that is set up offers, and which of them could not be asked."""

@@ -192,7 +192,7 @@ def runtime_seconds(hours: Decimal) -> int:
 
 
 def check_price(offer: Offer, *, policy: Policy, now: datetime, accepted: bool = False) -> None:
-    """Refuse a price that is no ground for a decision: not above zero, absurd, from the future, or too old."""
+    """Refuse a price that is no ground for a decision: not above zero, absurd, from the future, a reference, or too old."""
     price = offer.hourly_price
     if price.nanos <= 0:
         raise PriceRefused(f"The price of {offer} is ${price.shown(4)} an hour, which is no price")
@@ -200,26 +200,33 @@ def check_price(offer: Offer, *, policy: Policy, now: datetime, accepted: bool =
         raise PriceRefused(
             f"The price of {offer} is ${price:.4f} an hour, above the largest believable, ${HOURLY_PRICE_MAX:.0f}"
         )
-    if accepted:
-        return
+    refusal = None if accepted else unfit_to_launch(offer, policy=policy, now=now)
+    if refusal is not None:
+        raise refusal
+
+
+def unfit_to_launch(offer: Offer, *, policy: Policy, now: datetime) -> PriceRefused | None:
+    """Why a believable price serves to plan with and not to launch at: a reference, too old, or from the future."""
+    price = offer.hourly_price
     if offer.is_reference:
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is a reference of {offer.priced_at:%Y-%m-%d} ({offer.price_source}), to plan with and not"
             " to launch at",
             cure=f"Refresh the prices, or state today's price: --accept-price {price.shown(4)}",
         )
     age = now - offer.priced_at
     if age > policy.price_age_max:
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is {times.duration(int(age.total_seconds()))} old ({offer.price_source}),"
             f" older than the allowed {times.duration(int(policy.price_age_max.total_seconds()))}",
             cure=f"Refresh the prices, or state today's price: --accept-price {price.shown(4)}",
         )
     if age < -timedelta(minutes=5):
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is dated {times.shown(offer.priced_at)}, in the future",
             cure="Set this machine's clock, or state the price with --accept-price",
         )
+    return None
 
 
 def _check_runtime(hours: Decimal, run_seconds_max: int | None) -> None:
