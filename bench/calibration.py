@@ -1,8 +1,9 @@
 """Whether quotes keep what they promise: quoted beforehand, then run in the simulated market, job by job.
 
-Every job has a history of finished runs, a pool of the simulated market with its past prices, and a band of interruption rates. It
-is quoted; then it runs in the world's truth: boots, works, is taken back as often as the world has it, boots again, and pays the
-price of every moment. Nine of ten finished jobs must end up within the quoted range: 87 to 93 %.
+Every job has a history of finished runs, a pool of the simulated market with its past prices, and a band of
+interruption rates. It is quoted; then it runs in the world's truth: boots, works, is taken back as often as the world
+has it, boots again, and pays the price of every moment. Nine of ten finished jobs must end up within the quoted range:
+87 to 93 %.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ class World:
             end = min(finished, taken)
             gone = end + self.chance.between(*self.dialect.end_lag) * SECOND
             life = (gone - at) // SECOND
-            nanos += sum((upto - since) // SECOND * min(price, ceiling) for since, upto, price in self.pool.steps(at, gone))
+            nanos += sum(
+                (upto - since) // SECOND * min(price, ceiling) for since, upto, price in self.pool.steps(at, gone)
+            )
             total += life
             if end == finished:
                 break
@@ -200,9 +203,7 @@ def one_job(seed: int) -> Outcome | None:
         price_source="the simulated market",
         interruptions=band,
     )
-    runtimes = from_history(
-        history, offer, overhead_seconds=usual(dialect.name).seconds, checkpoint_seconds=checkpoint
-    )
+    runtimes = from_history(history, offer, overhead_seconds=usual(dialect.name).seconds, checkpoint_seconds=checkpoint)
     hours = Decimal(min(runtimes.quantile(Decimal("0.9")), 20 * 24 * 3600)) / 3600
     bounded = estimate(offer, dialect.terms, hours=hours, budget=None, policy=Policy(), now=instant(at))
     quoted = quote(
@@ -216,9 +217,7 @@ def one_job(seed: int) -> Outcome | None:
     finished = last <= bounded.run_seconds_max and cost <= bounded.worst_case
     known = "2 to 5 runs" if count <= 5 else "6 to 18 runs" if count <= 18 else "19 runs and more"
     saving = "nothing saved" if checkpoint is None else f"saved every {checkpoint // 60} min"
-    return Outcome(
-        (dialect.title, kind.__name__.replace("_", " "), known, saving), quoted, cost if finished else None
-    )
+    return Outcome((dialect.title, kind.__name__.replace("_", " "), known, saving), quoted, cost if finished else None)
 
 
 # --- what came of it

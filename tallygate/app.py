@@ -6,7 +6,7 @@ of them and a command that needs no cloud shall answer in a blink.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .jobs.launch import Launcher
     from .jobs.milestones import Milestone, Passing
     from .jobs.plan import Planner
+    from .jobs.planned import Plans
     from .jobs.results import LogReader
     from .jobs.staging import Limits
     from .jobs.submission import Plan, Submission
@@ -54,7 +55,10 @@ def silence(line: str) -> None:
 
 
 class App:
-    """One installation: its store, its providers, its ledger. A context manager; not shared between threads."""
+    """One installation: its store, its providers, its ledger. A context manager; not shared between threads.
+
+    ``catalog`` opens the catalogue of offers, if there is one; ``prices`` knows what the price of an offer's pool did.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,8 @@ class App:
         entropy: Entropy | None = None,
         process: ProcessIdentity | None = None,
         passing: Passing | None = None,
+        catalog: Callable[[], Catalog | None] = lambda: None,
+        prices: Callable[[Offer], PricePath | None] = lambda offer: None,
     ) -> None:
         self.config = config
         self.database = database
@@ -72,6 +78,8 @@ class App:
         self.entropy = entropy or SystemEntropy()
         self._process = process
         self._passing = passing
+        self._open_catalog = catalog
+        self._past_prices = prices
 
     @classmethod
     def open(cls, config: Config, *, readonly: bool = False, passing: Passing | None = None) -> Self:
@@ -198,7 +206,7 @@ class App:
         from .jobs.job import JobSpec
         from .jobs.launch import Application
         from .jobs.milestones import Milestone
-        from .jobs.plan_file import kept_of
+        from .jobs.plan import kept_of
         from .jobs.staging import stage
         from .jobs.submission import digest
 
@@ -237,6 +245,41 @@ class App:
         )
         say(f"Holding ${plan.best.worst_case.shown(4)} and launching {plan.best.offer}")
         return self.launcher.submit(application, job_id=job_id)
+
+    def write_plan(self, submission: Submission, path: Path, *, hours: Decimal) -> Plan:
+        """Plan, and write the plan to a new file from which it can be launched as it is within ``hours``."""
+        self._launchable_if_named(submission)
+        plan = self.plan(submission)
+        self._plans.write(plan, path, lasts=timedelta(seconds=int(hours * 3600)))
+        return plan
+
+    def launch_plan(self, path: Path, environment: Mapping[str, str], *, say: Say = silence) -> Job:
+        """Launch exactly what a plan file says. A plan that was launched before answers with the job it made.
+
+        ``environment`` gives the values that a plan keeps only digests of. Raises ``PlanRefused``, ``PriceRefused`` or
+        ``BudgetExceeded`` with what differs.
+        """
+        return self._plans.launch(path, environment, say=say)
+
+    @cached_property
+    def _plans(self) -> Plans:
+        from .jobs.planned import Plans
+        from .store import migrate
+
+        return Plans(
+            planner=self._planner,
+            jobs=self.jobs,
+            launcher=lambda: self.launcher,
+            provider=self.provider,
+            objects=self.objects,
+            limits=self._staging_limits,
+            key=lambda: migrate.plan_key(self.database, self.clock, self.entropy),
+            known_key=lambda: migrate.known_plan_key(self.database),
+            install_id=lambda: self.install_id,
+            new_job_id=lambda: new_id(self.clock, self.entropy),
+            clock=self.clock,
+            passing=self._pass,
+        )
 
     def _asked_before(self, key: str, asked: str) -> Job | None:
         found = self.jobs.by_request(key)
@@ -295,18 +338,10 @@ class App:
             account=lambda budget: self.book.account(budget, self.clock.now()),
             inspect=lambda directory, exclude: staging.inspect(directory, exclude, limits=self._staging_limits),
             history=lambda name: self.jobs.history(name),
-            catalog=lambda: self.catalog(),
+            catalog=self._open_catalog,
             launchable=lambda: ("local",) if self.config.local.enabled else (),
-            prices=lambda offer: self.past_prices(offer),
+            prices=self._past_prices,
         )
-
-    def catalog(self) -> Catalog | None:
-        """The catalogue of offers, opened; None when there is none yet."""
-        return None
-
-    def past_prices(self, offer: Offer) -> PricePath | None:
-        """What the price of an offer's pool did, as far as it was observed."""
-        return None
 
     def _launchable_if_named(self, submission: Submission) -> None:
         """Whoever names a cloud that cannot be launched on hears that first, and not what is wrong with its prices."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
@@ -12,7 +13,16 @@ from ..ledger.holds import Account, Budget
 from ..money import Money
 from ..pricing import spot_list
 from ..pricing.catalog import Catalog, Cost
-from ..pricing.estimate import RUN_SECONDS_MAX, Estimate, Policy, estimate, runtime_seconds, unfit_to_launch
+from ..pricing.estimate import (
+    RUN_SECONDS_MAX,
+    Estimate,
+    Policy,
+    check_price,
+    estimate,
+    held_to,
+    runtime_seconds,
+    unfit_to_launch,
+)
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest, matches, rank
 from ..pricing.paths import PricePath
 from ..pricing.quote import Circumstances, Quote, finishing_cost, quote, usual
@@ -20,6 +30,7 @@ from ..pricing.runtimes import History, Runtimes, from_history
 from ..pricing.terms import Terms
 from ..times import Clock
 from . import agent
+from .plan_file import plainly
 from .staging import Manifest
 from .submission import DEFAULT_COMMAND, Plan, Submission
 
@@ -41,7 +52,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The offers to try, and where they were found. ``others``: an offer's like in another region, and how many times it costs."""
+    """The offers to try, and where they were found. ``others``: an offer's like in another region, and its cost's ratio."""
 
     offers: Sequence[Offer]
     notes: Sequence[str] = ()
@@ -88,9 +99,7 @@ class _Work:
             assert self.stated is not None  # one or the other
             return self.stated
         overhead = 0 if offer is None else usual(offer.provider).seconds
-        return from_history(
-            self.history, offer, overhead_seconds=overhead, checkpoint_seconds=self.checkpoint_seconds
-        )
+        return from_history(self.history, offer, overhead_seconds=overhead, checkpoint_seconds=self.checkpoint_seconds)
 
     def hours(self, offer: Offer | None) -> Decimal:
         """What the gate compares: the stated hours, or what nine of ten runs stay within, boot and teardown included."""
@@ -106,9 +115,9 @@ class Planner:
     """Answers submissions with plans.
 
     ``offers`` asks every provider at once and also says which of them failed. ``terms_of`` gives a provider's terms.
-    ``applying`` finds the budgets that a charge draws on, and ``account`` their jars now. ``history`` knows the finished runs of a
-    job name. ``catalog`` opens the catalogue, if there is one; ``launchable`` are the providers that are set up and can launch;
-    ``prices`` is the past of an offer's price, where it is known.
+    ``applying`` finds the budgets that a charge draws on, and ``account`` their jars now. ``history`` knows the
+    finished runs of a job name. ``catalog`` opens the catalogue, if there is one; ``launchable`` are the providers that
+    are set up and can launch; ``prices`` is the past of an offer's price, where it is known.
     """
 
     def __init__(
@@ -122,7 +131,7 @@ class Planner:
         applying: Callable[[str], Sequence[Budget]],
         account: Callable[[Budget], Account],
         inspect: Callable[[Path, Iterable[str]], Manifest],
-        history: Callable[[str], History],
+        history: Callable[[str], History] = lambda name: History(name=name, runs=()),
         catalog: Callable[[], Catalog | None] = lambda: None,
         launchable: Callable[[], Collection[str]] = lambda: ("local",),
         prices: Callable[[Offer], PricePath | None] = lambda offer: None,
@@ -143,8 +152,9 @@ class Planner:
     def plan(self, submission: Submission, *, tentative: bool = False) -> Plan:
         """The plan for a submission, or the refusal that launching it would meet.
 
-        The gate comes first: an estimate that does not fit is refused before the job directory is walked. ``tentative``: prices
-        that are too old, or only a reference, serve as well, and the plan says that a launch would be refused.
+        The gate comes first: an estimate that does not fit is refused before the job directory is walked.
+        ``tentative``: prices that are too old, or only a reference, serve as well, and the plan says that a launch
+        would be refused.
         """
         work = _Work.of(submission, self._defaults, self._history)
         found = self._candidates(submission, work)
@@ -246,7 +256,9 @@ class Planner:
             chosen,
             problems,
             catalogue=catalog.version.id,
-            others={offer: other for offer in chosen[:1] if (other := _elsewhere(catalog, request, offer, cost, hours))},
+            others={
+                offer: other for offer in chosen[:1] if (other := _elsewhere(catalog, request, offer, cost, hours))
+            },
         )
 
     def _at_accepted_price(self, submission: Submission, offer: Offer) -> Offer:
@@ -291,7 +303,46 @@ class Planner:
             price_accepted=tentative or submission.accept_price is not None,
         )
 
+    def offer_today(self, submission: Submission, planned: Offer) -> Offer | None:
+        """What was planned with, as it is offered today: the same machine, bought the same way in the same zone."""
+        if submission.accept_price is not None:
+            return planned  # a person answers for the price, for as long as the plan is good
+        request = ResourceRequest(
+            provider=planned.provider,
+            region=planned.region,
+            instance_type=planned.instance_type,
+            purchase_options=frozenset({planned.purchase_option}),
+        )
+        if submission.price_list is not None:
+            offers: Sequence[Offer] = spot_list.read(submission.price_list)
+        elif planned.provider != "local" and (catalog := self._catalog()) is not None:
+            try:
+                offers = catalog.cheapest(request, limit=ZONES_MAX)
+            finally:
+                catalog.close()
+        else:
+            offers = self._offers(request)[0]
+        return next((each for each in rank(offers, request) if each.zone == planned.zone), None)
+
+    def again(self, submission: Submission, planned: Estimate, offer: Offer) -> Estimate:
+        """What was planned, with today's offer. Raises ``PriceRefused`` or ``BudgetExceeded`` when it no longer fits."""
+        check_price(offer, policy=self._policy, now=self._clock.now(), accepted=submission.accept_price is not None)
+        return held_to(
+            planned,
+            offer,
+            self._terms_of(offer.provider),
+            disk_gib=submission.request.disk_gib,
+            egress_gib=submission.egress_gib,
+        )
+
     # --- budgets and command
+
+    def room(self, submission: Submission, best: Estimate) -> tuple[Sequence[Budget], str | None]:
+        """The budgets that a submission is charged to. Raises ``BudgetExceeded`` when one has too little left for it."""
+        budgets, charged_to = self._budgets(submission)
+        for budget in budgets:
+            _check_room(budget, self._account(budget), best)
+        return budgets, charged_to
 
     def _budgets(self, submission: Submission) -> tuple[Sequence[Budget], str | None]:
         charge_to = submission.charge_to or self._defaults.charge_to
@@ -309,6 +360,15 @@ class Planner:
                 cure="Say what to run: --command 'python3 main.py'",
             )
         return DEFAULT_COMMAND
+
+
+def kept_of(plan: Plan) -> dict[str, str]:
+    """What a launch keeps of its plan with the job: the quote as JSON with amounts as text, and the catalogue's version.
+
+    The price, its age and its source have columns of their own.
+    """
+    kept = {"quote": json.dumps(plan.quote.facts(), sort_keys=True, default=plainly)}
+    return kept if plan.catalogue is None else {**kept, "catalogue_version": plan.catalogue}
 
 
 def _shown(hours: Decimal) -> str:

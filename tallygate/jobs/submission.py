@@ -84,10 +84,10 @@ class Plan:
 
     ``estimates`` are the acceptable offers, best first. ``accounts`` are the jars of every budget it would be charged
     to, as they stand now. ``files`` and ``size_bytes`` are what would be staged; ``secrets`` what is left out because
-    it looks like one. ``notes`` are things worth saying that are no reason to refuse. ``quote`` is what finishing on the best
-    offer costs. ``elsewhere`` is the cheapest offer of the same machine in another region, with what finishing costs there.
-    ``catalogue`` is the version of the catalogue that the offers come from. ``refused``: why a launch would be refused today, when
-    only the prices' age or standing is against it.
+    it looks like one. ``notes`` are things worth saying that are no reason to refuse. ``quote`` is what finishing on
+    the best offer costs. ``elsewhere`` is the cheapest offer of the same machine in another region, with what finishing
+    costs there. ``catalogue`` is the version of the catalogue that the offers come from. ``refused``: why a launch
+    would be refused today, when only the prices' age or standing is against it.
     """
 
     submission: Submission

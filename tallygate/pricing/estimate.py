@@ -13,7 +13,7 @@ machine's life, P the price ceiling per hour, D the machine's deadline and K the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 
@@ -167,6 +167,33 @@ def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, d
         worst_case=_sum(parts),
         assumptions=_assumptions(offer, terms, price_max, seconds, 0),
     )
+
+
+def held_to(planned: Estimate, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> Estimate:
+    """What was planned, decided again with today's ``offer``: the same ceiling, the same end, the same hold.
+
+    Raises ``EstimateExceedsBudget`` when today's price no longer fits the budget, and ``PriceRefused`` when it, or what the price
+    may rise to, is above the planned ceiling, or when the planned hold no longer covers the worst case.
+    """
+    today, most_today = offer.hourly_price, offer.hourly_price if terms.has_price_ceiling else _ceiling(offer, terms)
+    if planned.budget is not None:
+        _compare_with_budget(offer, planned.hours, planned.budget)
+    if most_today > planned.price_max:
+        rises = "" if most_today == today else f" and may rise to ${most_today.shown(4)}"
+        raise PriceRefused(
+            f"The price of {offer} is ${today.shown(4)} an hour today{rises}, above the plan's ceiling of"
+            f" ${planned.price_max.shown(4)}",
+            cure="Make a new plan with today's prices",
+        )
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    worst_case = sides.cost(planned.price_max, planned.run_seconds_max, terms)
+    if worst_case > planned.worst_case:
+        raise PriceRefused(
+            f"{offer} can cost ${worst_case.shown(4)} by today's terms, more than the ${planned.worst_case.shown(4)} that the"
+            " plan holds",
+            cure="Make a new plan with today's prices",
+        )
+    return replace(planned, offer=offer, expected=today.times(planned.hours, round_up=True))
 
 
 def added_cost(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, more: int, disk_gib: int) -> Money:

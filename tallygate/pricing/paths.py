@@ -1,8 +1,8 @@
 """What a price did, and what that says of the hours to come.
 
-    observed    0.31 ---.   .---.        the same stretch of time, begun at many past moments at which the price stood
-                         '-'     '--     about where it stands now: each is one way in which it may go on from here
-    standing    0.31 -------------       one price and nothing behind it: it is taken to stand still, and that is said
+observed    0.31 ---.   .---.        the same stretch of time, begun at many past moments at which the price stood
+                     '-'     '--     about where it stands now: each is one way in which it may go on from here
+standing    0.31 -------------       one price and nothing behind it: it is taken to stand still, and that is said
 """
 
 from __future__ import annotations

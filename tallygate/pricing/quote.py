@@ -6,8 +6,8 @@
     prices seen  --> mean price over so many seconds -----'
     estimate     --> the most it can cost: nothing above it counts, because the machine ends itself before
 
-Expected is the mean: the mean run time, with what interruptions add by ``rework.expected_seconds``, at the mean price. The others
-come from every combination of a run time, what is lost and a way of the price, each with its weight.
+Expected is the mean: the mean run time, with what interruptions add by ``rework.expected_seconds``, at the mean price.
+The others come from every combination of a run time, what is lost and a way of the price, each with its weight.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _LOW, _MIDDLE, _P90, _HIGH = Decimal("0.05"), Decimal("0.5"), Decimal("0.9"), De
 class Usual:
     """What is usual at a provider, where ``Terms`` has bounds that hold everywhere.
 
-    ``boot_seconds``: billed until the job begins; ``teardown_seconds``: from its end until nothing bills any more. Disk and egress
-    are the prices of a large region; None where the terms' own figure is the price. ``source`` says where the seconds are from.
+    ``boot_seconds``: billed until the job begins; ``teardown_seconds``: from its end until nothing bills any more. Disk
+    and egress are the prices of a large region; None where the terms' own figure is the price. ``source`` says where
+    the seconds are from.
     """
 
     boot_seconds: int
@@ -98,10 +99,11 @@ def _lower(bound: Money | None, ordinary: Money | None) -> Money | None:
 class Quote:
     """What finishing a job on an offer costs.
 
-    ``parts`` add up to ``expected``. ``low`` to ``high`` is the range in which nine of ten finished jobs end up (p5 to p95).
-    ``worst_case`` is the gate's, and no figure is above it. ``in_time`` is the share of cases in which the work is done before
-    the machine ends itself. ``interruptions_per_hour`` is the rate reckoned with. ``on_demand`` is the expected cost of the same
-    machine without spot, when its price is known. ``basis`` says in sentences what all this rests on.
+    ``parts`` add up to ``expected``. ``low`` to ``high`` is the range in which nine of ten finished jobs end up (p5 to
+    p95). ``worst_case`` is the gate's, and no figure is above it. ``in_time`` is the share of cases in which the work
+    is done before the machine ends itself. ``interruptions_per_hour`` is the rate reckoned with. ``on_demand`` is the
+    expected cost of the same machine without spot, when its price is known. ``basis`` says in sentences what all this
+    rests on.
     """
 
     parts: tuple[CostPart, ...]
@@ -118,12 +120,34 @@ class Quote:
     on_demand: Money | None
     basis: tuple[str, ...]
 
+    def facts(self) -> dict[str, object]:
+        """The figures for programs: amounts as ``Money``, shares as ``Decimal``, sentences as text."""
+        return {
+            "expected": self.expected,
+            "p5": self.low,
+            "p50": self.p50,
+            "p90": self.p90,
+            "p95": self.high,
+            "worst_case": self.worst_case,
+            "in_time": self.in_time,
+            "runs": self.runs,
+            "price_days": self.price_days,
+            "interruptions_per_hour": self.interruptions_per_hour.quantize(Decimal("0.000001")),
+            "on_demand": self.on_demand,
+            "parts": [
+                {"name": part.name, "quantity": part.quantity, "unit": part.unit, "cost": part.cost}
+                for part in self.parts
+            ],
+            "basis": list(self.basis),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
     """What a quote is made from beside the bounded offer.
 
-    ``prices`` None: today's price is all that is known. ``checkpoint_seconds``: how often the job saves its work, None for never.
+    ``prices`` None: today's price is all that is known. ``checkpoint_seconds``: how often the job saves its work, None
+    for never.
     """
 
     runtimes: Runtimes
@@ -338,7 +362,9 @@ def _on_demand(offer: Offer, terms: Terms, sides: Sides, known: Circumstances, e
     if offer.on_demand_price is None or offer.purchase_option is PurchaseOption.ON_DEMAND:
         return None
     life = _billed(known.runtimes.mean + extra.seconds, terms)
-    return over(offer.on_demand_price, life) + over(sides.disk_hour, life) + over(sides.address_hour, life) + sides.egress
+    return (
+        over(offer.on_demand_price, life) + over(sides.disk_hour, life) + over(sides.address_hour, life) + sides.egress
+    )
 
 
 # --- what it rests on

@@ -38,8 +38,9 @@ def expected_seconds(
 ) -> Decimal:
     """The machine seconds that ``work_seconds`` of work take on average, the first start not included.
 
-    ``per_hour``: interruptions an hour. ``checkpoint_seconds``: seconds of work between two savings; None when nothing is saved.
-    ``restart_seconds``: from one machine's end until the next one works, as far as it bills. Never less than the work.
+    ``per_hour``: interruptions an hour. ``checkpoint_seconds``: seconds of work between two savings; None when nothing
+    is saved. ``restart_seconds``: from one machine's end until the next one works, as far as it bills. Never less than
+    the work.
     """
     work, restart = Decimal(work_seconds), Decimal(restart_seconds)
     if work < 0 or per_hour < 0 or restart < 0 or (checkpoint_seconds is not None and checkpoint_seconds <= 0):
@@ -115,6 +116,4 @@ def _moments(rate: Decimal, within: int) -> Spread:
     if rate * within < _EVEN:
         return Spread.of((within * (2 * i + 1) // (2 * _POINTS), 1) for i in range(_POINTS))
     odds = 1 - (-rate * within).exp()
-    return Spread.of(
-        (int(-(1 - odds * (2 * i + 1) / (2 * _POINTS)).ln() / rate), 1) for i in range(_POINTS)
-    )
+    return Spread.of((int(-(1 - odds * (2 * i + 1) / (2 * _POINTS)).ln() / rate), 1) for i in range(_POINTS))

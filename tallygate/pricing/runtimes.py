@@ -1,9 +1,9 @@
 """How long a job will take, from the runs that are behind it.
 
-    19 runs or more     the range lies between runs that were seen: the next run falls between two neighbours in rank as
-                        often as between any other two
-    2 to 18 runs        a bell curve over the logarithms of the run times, with Student's wider tails for how few they are
-    1 run, or a number  that number; how far it may be off is not known from one number
+19 runs or more     the range lies between runs that were seen: the next run falls between two neighbours in rank as
+                    often as between any other two
+2 to 18 runs        a bell curve over the logarithms of the run times, with Student's wider tails for how few they are
+1 run, or a number  that number; how far it may be off is not known from one number
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Self
 
 from ..errors import RuntimeUnknown
@@ -115,9 +115,9 @@ def from_history(
 ) -> Runtimes:
     """The run times of a job's earlier runs, those on machines like ``offer`` where there are enough of them.
 
-    What was done twice is taken off, as far as it can be known: a job that saves its work every ``checkpoint_seconds`` lost half
-    of them at each interruption, one that does not did everything in its last attempt. So are ``overhead_seconds`` of boot and
-    teardown of every attempt. Raises ``RuntimeUnknown`` without a run.
+    What was done twice is taken off, as far as it can be known: a job that saves its work every ``checkpoint_seconds``
+    lost half of them at each interruption, one that does not did everything in its last attempt. So are
+    ``overhead_seconds`` of boot and teardown of every attempt. Raises ``RuntimeUnknown`` without a run.
     """
     if not history.runs:
         left_out = f"; {history.left_out} that ended otherwise say nothing of it" if history.left_out else ""
@@ -177,8 +177,6 @@ def _half_student(freedom: int) -> tuple[list[Decimal], list[Decimal]]:
 
     nodes = [Decimal(i) / _STEPS for i in range(_STEPS + 1)]
     heights = [density(s) for s in nodes]
-    middles = [density((a + b) / 2) for a, b in zip(nodes, nodes[1:], strict=False)]
-    areas = [
-        (a + 4 * m + b) / (6 * _STEPS) for a, m, b in zip(heights, middles, heights[1:], strict=False)
-    ]
+    middles = [density((a + b) / 2) for a, b in pairwise(nodes)]
+    areas = [(a + 4 * m + b) / (6 * _STEPS) for (a, b), m in zip(pairwise(heights), middles, strict=True)]
     return nodes, list(accumulate(areas, initial=Decimal(0)))

@@ -105,9 +105,7 @@ class Spread:
 def mixed(parts: Iterable[tuple[Spread, int]]) -> Spread:
     """One of several spreads, each with its weight."""
     return Spread.of(
-        (value, weight * share // sum(spread.weights))
-        for spread, share in parts
-        for value, weight in spread.points
+        (value, weight * share // sum(spread.weights)) for spread, share in parts for value, weight in spread.points
     )
 
 
