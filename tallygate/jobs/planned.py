@@ -21,9 +21,6 @@ from .plan import Planner, kept_of
 from .plan_file import Content, Inputs, PlanFile
 from .submission import Plan
 
-EXPIRES_HOURS = 1
-"""How long a plan is good unless somebody says otherwise."""
-
 
 class Plans:
     """Writes and launches the plan files of one installation."""
@@ -171,8 +168,8 @@ class Plans:
     def _changed(self, content: Content, digest: str, files: int, size_bytes: int) -> PlanRefused:
         was = content.inputs
         return PlanRefused(
-            f"The files of {content.submission.directory} changed: planned were {was.files:,} files, {was.size_bytes:,}
-            bytes," f" {was.digest[:12]}; there are {files:,} files, {size_bytes:,} bytes, {digest[:12]}"
+            f"The files of {content.submission.directory} changed: planned were {was.files:,} files,"
+            f" {was.size_bytes:,} bytes, {was.digest[:12]}; there are {files:,} files, {size_bytes:,} bytes, {digest[:12]}"
         )
 
 
