@@ -203,10 +203,9 @@ class App:
 
         A repeated ``key`` answers with the job it made the first time, and is refused when it asks for something else.
         """
-        from .jobs.job import JobSpec
-        from .jobs.launch import Application
         from .jobs.milestones import Milestone
         from .jobs.plan import kept_of
+        from .jobs.planned import application
         from .jobs.staging import stage
         from .jobs.submission import digest
 
@@ -223,28 +222,20 @@ class App:
         staged = stage(submission.directory, submission.exclude, self.objects, limits=self._staging_limits)
         self._pass(Milestone.STAGED)
         job_id = new_id(self.clock, self.entropy)
-        application = Application(
-            name=submission.name,
-            spec=JobSpec(
-                command=plan.command,
-                image=submission.image,
-                environment=submission.environment,
-                inputs=staged.url,
-                inputs_digest=staged.digest,
-                outputs=self.objects.url(f"jobs/{job_id}"),
-                disk_gib=submission.request.disk_gib,
-                egress_gib=submission.egress_gib,
-            ),
+        wanted = application(
+            submission,
+            command=plan.command,
+            environment=submission.environment,
+            staged=staged,
+            outputs=self.objects.url(f"jobs/{job_id}"),
             estimates=plan.estimates,
             budgets=plan.budgets,
             charged_to=plan.charged_to,
-            tags=submission.tags,
-            metadata={**submission.metadata, **kept_of(plan), "s3_input_path": staged.url},
-            request_key=submission.key,
-            request_digest=asked if submission.key is not None else None,
+            kept=kept_of(plan),
+            request=None if submission.key is None else (submission.key, asked),
         )
         say(f"Holding ${plan.best.worst_case.shown(4)} and launching {plan.best.offer}")
-        return self.launcher.submit(application, job_id=job_id)
+        return self.launcher.submit(wanted, job_id=job_id)
 
     def write_plan(self, submission: Submission, path: Path, *, hours: Decimal) -> Plan:
         """Plan, and write the plan to a new file from which it can be launched as it is within ``hours``."""

@@ -107,7 +107,7 @@ class _Work:
             return self.stated_hours
         overhead = 0 if offer is None else usual(offer.provider).seconds
         seconds = self.runtimes(offer).quantile(Decimal("0.9")) + overhead
-        hours = (Decimal(seconds) / 3600).quantize(Decimal("0.01"), rounding=ROUND_CEILING)
+        hours = (Decimal(seconds) / 3600).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
         return min(hours, self.longest)
 
 

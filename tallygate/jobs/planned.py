@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from .. import times
 from ..errors import Conflict, PlanRefused
+from ..ledger.holds import Budget
 from ..objectstore.base import ObjectStore
 from ..pricing.estimate import Estimate
 from ..providers.base import Provider
@@ -19,7 +20,7 @@ from .launch import Application, Launcher
 from .milestones import Milestone, Passing
 from .plan import Planner, kept_of
 from .plan_file import Content, Inputs, PlanFile
-from .submission import Plan
+from .submission import Plan, Submission
 
 
 class Plans:
@@ -105,29 +106,21 @@ class Plans:
             raise self._changed(content, staged.digest, staged.files, staged.size_bytes)
         self._passing(Milestone.STAGED)
         job_id = self._new_job_id()
-        application = Application(
-            name=submission.name,
-            spec=JobSpec(
-                command=content.command,
-                image=submission.image,
-                environment=dict(environment),
-                inputs=staged.url,
-                inputs_digest=staged.digest,
-                outputs=self._objects.url(f"jobs/{job_id}"),
-                disk_gib=submission.request.disk_gib,
-                egress_gib=submission.egress_gib,
-            ),
+        wanted = application(
+            submission,
+            command=content.command,
+            environment=environment,
+            staged=staged,
+            outputs=self._objects.url(f"jobs/{job_id}"),
             estimates=(best,),
             budgets=budgets,
             charged_to=charged_to,
-            tags=submission.tags,
-            metadata={**submission.metadata, **content.kept, "plan": plan.digest, "s3_input_path": staged.url},
-            request_key=_request(plan),
-            request_digest=plan.digest,
+            kept={**content.kept, "plan": plan.digest},
+            request=(_request(plan), plan.digest),
         )
         say(f"Holding ${best.worst_case.shown(4)} and launching {best.offer}")
         try:
-            return self._launcher().submit(application, job_id=job_id)
+            return self._launcher().submit(wanted, job_id=job_id)
         except Conflict:
             # Somebody launched the same plan meanwhile; nothing of ours was kept.
             other = self._launched(plan)
@@ -171,6 +164,43 @@ class Plans:
             f"The files of {content.submission.directory} changed: planned were {was.files:,} files,"
             f" {was.size_bytes:,} bytes, {was.digest[:12]}; there are {files:,} files, {size_bytes:,} bytes, {digest[:12]}"
         )
+
+
+def application(
+    submission: Submission,
+    *,
+    command: str,
+    environment: Mapping[str, str],
+    staged: staging.Staged,
+    outputs: str,
+    estimates: Sequence[Estimate],
+    budgets: Sequence[Budget],
+    charged_to: str | None,
+    kept: Mapping[str, str],
+    request: tuple[str, str] | None,
+) -> Application:
+    """What the launcher is asked for. ``kept`` joins the job's metadata; ``request`` is the request's key and digest."""
+    key, digest = request or (None, None)
+    return Application(
+        name=submission.name,
+        spec=JobSpec(
+            command=command,
+            image=submission.image,
+            environment=dict(environment),
+            inputs=staged.url,
+            inputs_digest=staged.digest,
+            outputs=outputs,
+            disk_gib=submission.request.disk_gib,
+            egress_gib=submission.egress_gib,
+        ),
+        estimates=estimates,
+        budgets=budgets,
+        charged_to=charged_to,
+        tags=submission.tags,
+        metadata={**submission.metadata, **kept, "s3_input_path": staged.url},
+        request_key=key,
+        request_digest=digest,
+    )
 
 
 def _check_environment(content: Content, given: Mapping[str, str], key: bytes) -> None:

@@ -63,7 +63,7 @@ _LATER = ("runtime_from_history", "checkpoint_seconds")
 def digest(submission: Submission) -> str:
     """The SHA-256 of everything that was asked for, so that a repeated key can be told from a key used for two jobs."""
     asked = {name: getattr(submission, name) for name in Submission.__slots__ if name != "key"}
-    asked = {name: value for name, value in asked.items() if value or name not in _LATER}
+    asked = {name: value for name, value in asked.items() if name not in _LATER or value}
     asked["directory"] = submission.directory.absolute()
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plainly).encode()).hexdigest()
 

@@ -31,6 +31,9 @@ _LENGTHS = 60
 _LENGTHS_PRICED = 40
 _PRICES = 48
 _WORK_GROUPS = 6
+_RARE = Decimal("0.02")
+"""Where so few interruptions are to be expected, they are looked at less closely: they move none of the quantiles shown."""
+
 _LOW, _MIDDLE, _P90, _HIGH = Decimal("0.05"), Decimal("0.5"), Decimal("0.9"), Decimal("0.95")
 
 
@@ -256,7 +259,10 @@ def _lengths(known: Circumstances, rates: Sequence[Decimal], extra: Usual, room:
     longest = room.all
     if not any(rates):
         return work.shifted(extra.seconds)
-    groups = work.thinned(_WORK_GROUPS)
+    if max(rates) * work.values[-1] < _RARE * 3600:
+        rates, groups = rates[-1:], work.thinned(1)
+    else:
+        groups = work.thinned(_WORK_GROUPS)
     losses = [_losses(each, rates, known.checkpoint_seconds, extra.seconds, longest) for each in groups.values]
 
     def nearest(seconds: int) -> Spread:

@@ -96,10 +96,7 @@ class Runtimes:
             above = min(below + 1, count - 1)
             found = self.seconds[below] + (self.seconds[above] - self.seconds[below]) * (place - below)
         else:
-            logs = [Decimal(each).ln() for each in self.seconds]
-            middle = sum(logs, Decimal(0)) / count
-            variance = sum(((each - middle) ** 2 for each in logs), Decimal(0)) / (count - 1)
-            wide = (variance * (1 + Decimal(1) / count)).sqrt()
+            middle, wide = _bell(self.seconds)
             found = min(middle + wide * student(share, count - 1), Decimal(_LONGEST).ln()).exp()
         return int(found.to_integral_value(ROUND_CEILING))
 
@@ -121,7 +118,7 @@ def from_history(
     """
     if not history.runs:
         left_out = f"; {history.left_out} that ended otherwise say nothing of it" if history.left_out else ""
-        raise RuntimeUnknown(f"nothing to base it on: no finished run of {history.name}{left_out}")
+        raise RuntimeUnknown(f"A run time has nothing to base it on: no finished run of {history.name}{left_out}")
     chosen, where = _like(history.runs, offer)
     seconds = tuple(sorted(_useful(run, overhead_seconds, checkpoint_seconds) for run in chosen))
     again = sum(run.attempts > 1 for run in chosen)
@@ -164,6 +161,16 @@ def student(share: Decimal, freedom: int) -> Decimal:
     s = min(nodes[place - 1] + (nodes[place] - nodes[place - 1]) * step, Decimal("0.999999"))
     found = s / (1 - s)
     return found if share >= Decimal("0.5") else -found
+
+
+@lru_cache(maxsize=16)
+def _bell(seconds: tuple[int, ...]) -> tuple[Decimal, Decimal]:
+    """The middle of the logarithms, and how wide the next one's deviation from it is taken to be."""
+    count = len(seconds)
+    logs = [Decimal(each).ln() for each in seconds]
+    middle = sum(logs, Decimal(0)) / count
+    variance = sum(((each - middle) ** 2 for each in logs), Decimal(0)) / (count - 1)
+    return middle, (variance * (1 + Decimal(1) / count)).sqrt()
 
 
 @lru_cache(maxsize=_RANKED_FROM)
