@@ -250,13 +250,13 @@ class _Room:
     def of(cls, estimate: Estimate, sides: Sides) -> _Room:
         one = estimate.run_seconds_max + estimate.kill_seconds
         hour = estimate.offer.hourly_price + sides.disk_hour + sides.address_hour
-        return cls(one, max(one, (estimate.worst_case - sides.egress).nanos * 3600 // hour.nanos))
+        return cls(one, max(one, (estimate.worst_case - sides.egress).nanos * 3600 // hour.nanos) + 1)
 
 
 def _lengths(known: Circumstances, rates: Sequence[Decimal], extra: Usual, room: _Room) -> Spread:
     """The seconds for which machines are there, over all attempts."""
     work = known.runtimes.spread().at_most(max(1, room.one - extra.seconds))
-    longest = room.all
+    longest = 2 * room.all  # the price may fall; the hold itself caps the cost
     if not any(rates):
         return work.shifted(extra.seconds)
     if max(rates) * work.values[-1] < _RARE * 3600:

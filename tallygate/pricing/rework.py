@@ -15,6 +15,7 @@ from decimal import Context, Decimal, localcontext
 from functools import lru_cache
 
 from .spread import WEIGHT, Spread, mixed
+from .student import MANY, student
 
 _DIGITS = 50
 _POINTS = 16
@@ -25,6 +26,11 @@ _EVEN = Decimal("0.02")
 
 _KEPT = 40
 """How many values a sum of losses is kept in."""
+
+_MANY = 40
+"""Beyond so many interruptions they are no longer counted one by one."""
+
+_SHARES = tuple((Decimal(i) + Decimal("0.5")) / _KEPT for i in range(_KEPT))
 
 _NEGLIGIBLE = WEIGHT // 20_000
 """Weights below this are added to the case before."""
@@ -76,6 +82,8 @@ def lost_seconds(
     broken = _broken_stretch(rate, step, restart_seconds, at_most)
     odds = 1 - (-rate * step).exp()
     stretches = Decimal(work_seconds) / step  # a last, shorter one counts as its part
+    if stretches * odds > _MANY:
+        return _very_many(broken, stretches, odds).at_most(at_most)
     none = (-rate * work_seconds).exp()
     cases: list[tuple[Spread, int]] = [(Spread.certain(0), int(none * WEIGHT))]
     left, chance, so_far = WEIGHT - cases[0][1], none, Spread.certain(0)
@@ -102,13 +110,24 @@ def _broken_stretch(rate: Decimal, step: int, restart: int, at_most: int) -> Spr
     breaks = 1 - (-rate * again).exp()
     cases: list[tuple[Spread, int]] = []
     left, chance, so_far = WEIGHT, 1 - breaks, first.at_most(at_most)
-    while left > _NEGLIGIBLE and so_far.values[0] < at_most and len(cases) < 1_000:
+    while left > _NEGLIGIBLE and so_far.values[0] < at_most and len(cases) < _MANY:
         weight = min(int(chance * WEIGHT), left)
         cases.append((so_far, weight))
         left, chance = left - weight, chance * breaks
         so_far = so_far.plus(later).at_most(at_most).thinned(_KEPT).scaled()
-    cases.append((so_far, left))
+    # Whoever was broken so often will be broken as often again as anybody: what is still to come forgets what was.
+    mean = min(later.mean / (1 - breaks), Decimal(at_most)) if breaks < 1 else Decimal(at_most)
+    to_come = Spread.of((int(-(1 - share).ln() * mean), 1) for share in _SHARES)
+    cases.append((so_far.plus(to_come).at_most(at_most) if left > _NEGLIGIBLE else so_far, left))
     return mixed(cases).thinned(_KEPT).scaled()
+
+
+def _very_many(broken: Spread, stretches: Decimal, odds: Decimal) -> Spread:
+    """The sum of so many losses that it is a bell curve."""
+    mean, count = broken.mean, stretches * odds
+    spread = sum((weight * (value - mean) ** 2 for value, weight in broken.points), Decimal(0)) / sum(broken.weights)
+    width = (count * (spread + (1 - odds) * mean**2)).sqrt()
+    return Spread.of((max(0, int(count * mean + width * student(share, MANY))), 1) for share in _SHARES)
 
 
 def _moments(rate: Decimal, within: int) -> Spread:

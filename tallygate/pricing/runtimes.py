@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
-from itertools import accumulate, pairwise
 from typing import Self
 
 from ..errors import RuntimeUnknown
 from .offers import Offer
 from .spread import Spread
+from .student import student
 
 RUNS_MAX = 200
 """Only so many of the newest runs are looked at: what a job took years ago says little."""
@@ -27,7 +26,6 @@ RUNS_ENOUGH = 3
 """With so many runs on the same instance type, or the same number of virtual CPUs, runs on other machines are left out."""
 
 _RANKED_FROM = 19
-_STEPS = 400
 _POINTS = 100
 _LONGEST = 10**10
 
@@ -152,17 +150,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def student(share: Decimal, freedom: int) -> Decimal:
-    """The quantile of Student's distribution with ``freedom`` degrees of freedom, to about four digits."""
-    nodes, sums = _half_student(freedom)
-    wanted = abs(2 * share - 1) * sums[-1]
-    place = min(max(bisect_left(sums, wanted), 1), len(sums) - 1)
-    step = (wanted - sums[place - 1]) / (sums[place] - sums[place - 1])
-    s = min(nodes[place - 1] + (nodes[place] - nodes[place - 1]) * step, Decimal("0.999999"))
-    found = s / (1 - s)
-    return found if share >= Decimal("0.5") else -found
-
-
 @lru_cache(maxsize=16)
 def _bell(seconds: tuple[int, ...]) -> tuple[Decimal, Decimal]:
     """The middle of the logarithms, and how wide the next one's deviation from it is taken to be."""
@@ -171,19 +158,3 @@ def _bell(seconds: tuple[int, ...]) -> tuple[Decimal, Decimal]:
     middle = sum(logs, Decimal(0)) / count
     variance = sum(((each - middle) ** 2 for each in logs), Decimal(0)) / (count - 1)
     return middle, (variance * (1 + Decimal(1) / count)).sqrt()
-
-
-@lru_cache(maxsize=_RANKED_FROM)
-def _half_student(freedom: int) -> tuple[list[Decimal], list[Decimal]]:
-    """Half of Student's distribution, summed up over ``t = s / (1 - s)``, which bends the long tail into 0 to 1."""
-
-    def density(s: Decimal) -> Decimal:
-        base = (1 - s) ** 2 + s**2 / freedom
-        power = base ** ((freedom + 1) // 2) if freedom % 2 else base ** (freedom // 2) * base.sqrt()
-        return (1 - s) ** (freedom - 1) / power if freedom > 1 else 1 / power
-
-    nodes = [Decimal(i) / _STEPS for i in range(_STEPS + 1)]
-    heights = [density(s) for s in nodes]
-    middles = [density((a + b) / 2) for a, b in pairwise(nodes)]
-    areas = [(a + 4 * m + b) / (6 * _STEPS) for (a, b), m in zip(pairwise(heights), middles, strict=True)]
-    return nodes, list(accumulate(areas, initial=Decimal(0)))
