@@ -265,7 +265,7 @@ class _Wanted:
         self.max_ram = flags.number("--max-ram", given["max_ram"], low=0, high=100_000)
         self.egress_gib = flags.maybe_whole("--egress-gib", given["egress_gib"], low=0, high=1_000_000)
         if given["job_dir"] is None:
-            raise UsageError("JOB_DIR is missing", cure="Name a job directory, or see: python cloud_run.py --help")
+            raise UsageError("Missing argument 'JOB_DIR'.", cure="See: cloud_run.py --help")
         self.directory = Path(flags.text("JOB_DIR", given["job_dir"], at_most=4_000) or ".")
         self.name = flags.job_name("--name", given["name"]) or flags.named_after(self.directory.resolve().name)
         self.command = flags.command("--command", given["command"])
