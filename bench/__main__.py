@@ -2,6 +2,7 @@
 
     python -m bench              all of them
     python -m bench NAME ...     those named
+    python -m bench NAME --FLAG  one of them, with a flag of its own: see its --help
     python -m bench --list       what there is, and what each one measures
 
 Ends with 1 when one of them missed its goal.
@@ -31,6 +32,11 @@ def main(names: list[str]) -> int:
         for name, says in found.items():
             print(f"{name:20} {says}")
         return 0
+    flags = next((place for place, name in enumerate(names) if name.startswith("-")), len(names))
+    names, own = names[:flags], names[flags:]
+    if own and len(names) != 1:
+        print(f"{own[0]} is for one measurement: name it", file=sys.stderr)
+        return 2
     unknown = [name for name in names if name not in found]
     if unknown:
         print(f"There is no measurement {unknown[0]}. There are: {', '.join(found) or 'none'}", file=sys.stderr)
@@ -38,7 +44,7 @@ def main(names: list[str]) -> int:
     failed = []
     for name in names or found:
         print(f"\n=== {name}: {found[name]}", flush=True)
-        if subprocess.run([sys.executable, HERE / f"{name}.py"], cwd=HERE.parent, check=False).returncode:
+        if subprocess.run([sys.executable, HERE / f"{name}.py", *own], cwd=HERE.parent, check=False).returncode:
             failed.append(name)
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)

@@ -47,7 +47,7 @@ BANDS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A job quoted and run. ``rank`` is the quoted share of costs at or below what it cost."""
+    """A job, quoted and then run. ``cost`` is None when it did not finish within its bounds."""
 
     groups: tuple[str, ...]
     quote: Quote
@@ -225,12 +225,16 @@ def one_job(seed: int) -> Outcome | None:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     lines = [f"{'':22} {'jobs':>6} {'within':>8} {'below':>7} {'above':>7} {'cost/expected':>14}"]
-    names = dict.fromkeys(name for outcome in outcomes for name in outcome.groups)
-    order = sorted(names, key=lambda name: next(o.groups.index(name) for o in outcomes if name in o.groups))
-    for name in order:
+    for name in _names(outcomes):
         lines.append(_line(name, [each for each in outcomes if name in each.groups]))
     lines.append(_line("all", outcomes))
     return "\n".join(lines)
+
+
+def _names(outcomes: Sequence[Outcome]) -> list[str]:
+    """Every group: by cloud, by kind of job, by runs behind it, by how often work is saved."""
+    names = sorted({name for outcome in outcomes for name in outcome.groups})
+    return sorted(names, key=lambda name: next(o.groups.index(name) for o in outcomes if name in o.groups))
 
 
 def _line(name: str, outcomes: Sequence[Outcome]) -> str:
@@ -247,9 +251,105 @@ def percent(outcomes: Iterable[Outcome]) -> float:
     return 100 * sum(each.inside for each in done) / len(done)
 
 
+# --- the picture
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _SIDE = 760, 470, 64, 56, 340
+
+
+def drawing(outcomes: Sequence[Outcome]) -> str:
+    """Left: of all jobs quoted with a chance of p, how many stayed within it; on the diagonal is right. Right: group by group."""
+    done = [each for each in outcomes if each.cost is not None]
+    parts = [_text(_LEFT, 24, "Quotes against what finished jobs cost", size=16, weight="bold")]
+    parts.append(
+        _text(_LEFT, 42, f"{len(done)} jobs in the simulated market; grey is the 95 % range of chance", size=11)
+    )
+    parts += _diagonal(done)
+    parts += _groups(done)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+        f' font-family="Helvetica, Arial, sans-serif"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _diagonal(done: Sequence[Outcome]) -> list[str]:
+    def x(share: float) -> float:
+        return _LEFT + share * _SIDE
+
+    def y(share: float) -> float:
+        return _TOP + _SIDE - share * _SIDE
+
+    parts = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(_line_to(x(tick), y(0), x(tick), y(1), "#eee"))
+        parts.append(_line_to(x(0), y(tick), x(1), y(tick), "#eee"))
+        parts.append(_text(x(tick), y(0) + 16, f"{tick:.0%}", size=10, anchor="middle"))
+        parts.append(_text(x(0) - 6, y(tick) + 3, f"{tick:.0%}", size=10, anchor="end"))
+    shares = [i / 50 for i in range(51)]
+    off = [1.96 * math.sqrt(max(share * (1 - share), 0.0) / len(done)) for share in shares]
+    edge = [(x(share), y(min(1, share + each))) for share, each in zip(shares, off, strict=True)]
+    edge += [(x(share), y(max(0, share - each))) for share, each in reversed(list(zip(shares, off, strict=True)))]
+    parts.append(f'<polygon points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in edge)}" fill="#ddd"/>')
+    parts.append(_line_to(x(0), y(0), x(1), y(1), "#888"))
+    for share, quoted in _quoted_shares():
+        seen = sum(each.cost <= quoted(each.quote) for each in done if each.cost is not None) / len(done)
+        parts.append(f'<circle cx="{x(share):.1f}" cy="{y(seen):.1f}" r="4.5" fill="#1f5fa8"/>')
+        parts.append(_text(x(share) + 8, y(seen) + 14, f"p{share * 100:.0f}: {seen:.1%}", size=11))
+    parts.append(_text(x(0.5), y(0) + 36, "quoted chance of costing no more", size=12, anchor="middle"))
+    parts.append(
+        f'<text transform="translate({_LEFT - 44} {y(0.5):.1f}) rotate(-90)" font-size="12" text-anchor="middle">'
+        "share of jobs that cost no more</text>"
+    )
+    return parts
+
+
+def _quoted_shares() -> list[tuple[float, Callable[[Quote], Money]]]:
+    return [
+        (0.05, lambda quote: quote.low),
+        (0.5, lambda quote: quote.p50),
+        (0.9, lambda quote: quote.p90),
+        (0.95, lambda quote: quote.high),
+    ]
+
+
+def _groups(done: Sequence[Outcome]) -> list[str]:
+    left, wide = _LEFT + _SIDE + 150, 160
+    low, high = 80.0, 100.0
+
+    def x(value: float) -> float:
+        return left + (min(max(value, low), high) - low) / (high - low) * wide
+
+    names = [*_names(done), "all"]
+    step = _SIDE / (len(names) + 1)
+    parts = [
+        f'<rect x="{x(WITHIN[0]):.1f}" y="{_TOP}" width="{x(WITHIN[1]) - x(WITHIN[0]):.1f}" height="{_SIDE}" fill="#e4efe1"/>',
+        _line_to(x(90), _TOP, x(90), _TOP + _SIDE, "#6a9a5f"),
+    ]
+    for row, name in enumerate(names, start=1):
+        chosen = [each for each in done if name == "all" or name in each.groups]
+        inside, at = percent(chosen), _TOP + row * step
+        off = 196 * math.sqrt(0.09 / len(chosen))
+        parts.append(_line_to(x(inside - off), at, x(inside + off), at, "#999"))
+        parts.append(f'<circle cx="{x(inside):.1f}" cy="{at:.1f}" r="4.5" fill="#1f5fa8"/>')
+        parts.append(_text(left - 10, at + 4, f"{name} ({len(chosen)})", size=11, anchor="end"))
+    for tick in (80, 85, 90, 95, 100):
+        parts.append(_text(x(tick), _TOP + _SIDE + 16, f"{tick}%", size=10, anchor="middle"))
+    parts.append(_text(left + wide / 2, _TOP + _SIDE + 36, "within their 90 % range", size=12, anchor="middle"))
+    return parts
+
+
+def _text(x: float, y: float, words: str, *, size: int, anchor: str = "start", weight: str = "normal") -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}">{words}</text>'
+    )
+
+
+def _line_to(x: float, y: float, to_x: float, to_y: float, colour: str) -> str:
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}"/>'
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1500, help="how many jobs are quoted and run")
+    parser.add_argument("--jobs", type=int, default=600, help="how many jobs are quoted and run")
     parser.add_argument("--seed", type=int, default=1, help="the first world's seed")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw how often costs end up where")
     asked = parser.parse_args()
@@ -259,6 +359,9 @@ def main() -> int:
     unfinished = sum(each.cost is None for each in outcomes)
     print(table(outcomes))
     print(f"{unfinished} did not finish within their bounds; {time.perf_counter() - began:.0f} s")
+    if asked.plot is not None:
+        asked.plot.write_text(drawing(outcomes), encoding="utf-8")
+        print(f"drawn in {asked.plot}")
     inside = percent(outcomes)
     low, high = WITHIN
     print(f"The 90 % range held {inside:.1f}% of the finished jobs; wanted are {low:.0f} to {high:.0f}%")

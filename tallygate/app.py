@@ -239,7 +239,6 @@ class App:
 
     def write_plan(self, submission: Submission, path: Path, *, hours: Decimal) -> Plan:
         """Plan, and write the plan to a new file from which it can be launched as it is within ``hours``."""
-        self._launchable_if_named(submission)
         plan = self.plan(submission)
         self._plans.write(plan, path, lasts=timedelta(seconds=int(hours * 3600)))
         return plan
