@@ -277,19 +277,25 @@ class Planner:
     def _bound(
         self, submission: Submission, offers: Sequence[Offer], work: _Work, *, tentative: bool
     ) -> tuple[Estimate, ...]:
-        """Every offer that passes the gate; when none does, the best one's refusal."""
-        passed: list[Estimate] = []
-        first: Refusal | None = None
-        for offer in offers:
-            try:
-                passed.append(self._estimate(submission, offer, work, tentative=tentative))
-            except Refusal as refusal:
-                first = first or refusal
-        if first is not None and not passed:
-            raise first
-        return tuple(passed)
+        """Every offer that passes the gate; when none does, the best one's refusal.
 
-    def _estimate(self, submission: Submission, offer: Offer, work: _Work, *, tentative: bool) -> Estimate:
+        A ``tentative`` plan takes what a launch would take, and only without that an offer whose price serves to plan.
+        """
+        first: Refusal | None = None
+        for lenient in (False, True) if tentative else (False,):
+            passed: list[Estimate] = []
+            first = None
+            for offer in offers:
+                try:
+                    passed.append(self._estimate(submission, offer, work, lenient=lenient))
+                except Refusal as refusal:
+                    first = first or refusal
+            if passed:
+                return tuple(passed)
+        assert first is not None  # there is at least one offer, and it was refused
+        raise first
+
+    def _estimate(self, submission: Submission, offer: Offer, work: _Work, *, lenient: bool) -> Estimate:
         return estimate(
             offer,
             self._terms_of(offer.provider),
@@ -300,7 +306,7 @@ class Planner:
             run_seconds_max=submission.run_seconds_max,
             disk_gib=submission.request.disk_gib,
             egress_gib=submission.egress_gib,
-            price_accepted=tentative or submission.accept_price is not None,
+            price_accepted=lenient or submission.accept_price is not None,
         )
 
     def offer_today(self, submission: Submission, planned: Offer) -> Offer | None:

@@ -377,8 +377,12 @@ def _on_demand(offer: Offer, terms: Terms, sides: Sides, known: Circumstances, e
 
 
 def _basis(offer: Offer, known: Circumstances, path: PricePath, rate: Decimal, extra: Usual) -> tuple[str, ...]:
-    runtime = f"run time: {known.runtimes.says}"
-    if not known.runtimes.has_spread:
+    runtimes = known.runtimes
+    runtime = f"run time: {runtimes.says}"
+    if runtimes.has_spread:
+        p50, p90 = (times.duration(runtimes.quantile(share)) for share in (_MIDDLE, _P90))
+        runtime = f"run time: {p50} p50, {p90} p90, by {runtimes.says}"
+    else:
         runtime += "; from one number nothing is known of how far it may be off"
     found = [runtime]
     if offer.purchase_option is PurchaseOption.ON_DEMAND:

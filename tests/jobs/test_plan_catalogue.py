@@ -14,7 +14,7 @@ import pytest
 
 from tallygate import config
 from tallygate.app import App
-from tallygate.errors import CredentialsMissing, NoMatchingOffer, PriceRefused, RuntimeUnknown
+from tallygate.errors import CredentialsMissing, EstimateExceedsBudget, NoMatchingOffer, PriceRefused, RuntimeUnknown
 from tallygate.jobs import plan_file
 from tallygate.jobs.submission import Plan, Submission
 from tallygate.money import Money
@@ -204,6 +204,18 @@ def test_a_dry_run_plans_with_what_a_launch_would_refuse_and_says_so(
     assert refusal.value.cure == "Refresh the prices, or state today's price: --accept-price 0.2500"
 
 
+def test_a_dry_run_prefers_what_a_launch_would_take(place: Place) -> None:
+    with place.app(*OLD[:2], OFFERS[2]) as app:
+        dry, real = app.plan(place.asked(), tentative=True), app.plan(place.asked())
+    assert chosen(dry) == chosen(real) == ("m5.4xlarge", "eu-west-1a")
+    assert dry.refused is None
+
+
+def test_a_dry_run_that_no_price_helps_is_refused_as_a_launch_is(place: Place) -> None:
+    with place.app(*OLD) as app, pytest.raises(EstimateExceedsBudget):
+        app.plan(place.asked(budget=Money.of("0.50"), accept_price=Money.of("0.25")), tentative=True)
+
+
 def test_a_price_that_somebody_answers_for_would_not_be_refused(place: Place) -> None:
     with place.app(*OLD) as app:
         assert app.plan(place.asked(accept_price=Money.of("0.31")), tentative=True).refused is None
@@ -297,6 +309,9 @@ def test_the_gate_compares_what_nine_of_ten_runs_stay_within(place: Place) -> No
         assert best.hours == Decimal("1.0834")  # 3,900 s
         assert best.expected == best.offer.hourly_price.times(best.hours, round_up=True)
         assert plan.quote.runs == 99
+        # The runs were on 2 vCPU, which may be what this machine offers.
+        where = "on machines of 2 vCPU" if best.offer.vcpus == 2 else "on any machine"
+        assert plan.quote.basis[0] == (f"run time: 58 min p50, 1 h 5 min p90, by 99 finished runs of job {where}")
         middle = best.offer.hourly_price.for_seconds(3_500)
         assert float(plan.quote.p50.decimal) == pytest.approx(float(middle.decimal), rel=0.005)
         short = app.plan(replace(auto, run_seconds_max=1_800))
@@ -312,9 +327,8 @@ def test_one_run_is_its_own_p90_and_says_that_nothing_more_is_known(place: Place
             )
         )
     assert plan.best.hours == 1
-    assert plan.quote.basis[0] == (
-        "run time: 1 finished run of job on any machine; from one number nothing is known of how far it may be off"
-    )
+    assert plan.quote.basis[0].startswith("run time: 1 finished run of job on ")
+    assert plan.quote.basis[0].endswith("; from one number nothing is known of how far it may be off")
 
 
 # --- what is kept
