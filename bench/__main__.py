@@ -2,7 +2,7 @@
 
     python -m bench              all of them
     python -m bench NAME ...     those named
-    python -m bench NAME --FLAG  one of them, with a flag of its own: see its --help
+    python -m bench NAME --...   one, with options of its own
     python -m bench --list       what there is, and what each one measures
 
 Ends with 1 when one of them missed its goal.
@@ -26,25 +26,26 @@ def measurements() -> dict[str, str]:
     }
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     found = measurements()
+    first = next((place for place, word in enumerate(words) if word.startswith("-") and word != "--list"), len(words))
+    names, options = words[:first], words[first:]
     if "--list" in names:
         for name, says in found.items():
             print(f"{name:20} {says}")
         return 0
-    flags = next((place for place, name in enumerate(names) if name.startswith("-")), len(names))
-    names, own = names[:flags], names[flags:]
-    if own and len(names) != 1:
-        print(f"{own[0]} is for one measurement: name it", file=sys.stderr)
-        return 2
     unknown = [name for name in names if name not in found]
     if unknown:
         print(f"There is no measurement {unknown[0]}. There are: {', '.join(found) or 'none'}", file=sys.stderr)
         return 2
+    if options and len(names) != 1:
+        print(f"{options[0]} is an option of one measurement; name it first", file=sys.stderr)
+        return 2
     failed = []
     for name in names or found:
-        print(f"\n=== {name}: {found[name]}", flush=True)
-        if subprocess.run([sys.executable, HERE / f"{name}.py", *own], cwd=HERE.parent, check=False).returncode:
+        if not options:
+            print(f"\n=== {name}: {found[name]}", flush=True)
+        if subprocess.run([sys.executable, HERE / f"{name}.py", *options], cwd=HERE.parent, check=False).returncode:
             failed.append(name)
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 
 from .. import times
-from ..money import Money, total
+from ..money import NANOS_MAX, Money, total
 from .estimate import CostPart, Estimate, Sides, over
 from .interruptions import Band
 from .offers import Offer, PurchaseOption
@@ -86,6 +86,10 @@ USUAL: Mapping[str, Usual] = {
         egress_gib=Money.of("0.087"),
     ),
 }
+ASSUMED = Band(low=Decimal("0.05"), high=Decimal("0.15"), hours=24)
+"""For spot machines whose interruptions nobody publishes: what Google names for a day of its preemptible machines. Unknown
+is not never."""
+
 _ELSEWHERE = Usual(boot_seconds=60, teardown_seconds=60)
 
 
@@ -215,21 +219,20 @@ def finishing_cost(
     rate = interruptions_per_hour(offer, StandingPrice(offer.hourly_price, offer.priced_at), offer.hourly_price)
     seconds = _billed(expected_seconds(work, rate, checkpoint_seconds, extra.seconds) + extra.seconds, terms)
     sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
-    return Money(_cost(offer.hourly_price, sides, terms, seconds), sides.currency)
+    return Money(min(_cost(offer.hourly_price, sides, terms, seconds), NANOS_MAX), sides.currency)
 
 
 def interruptions_per_hour(offer: Offer, path: PricePath, ceiling: Money) -> Decimal:
     """How often an hour a machine is taken back: for the cloud's own reasons, and because its price passed the ceiling."""
     if offer.purchase_option is PurchaseOption.ON_DEMAND:
         return Decimal(0)
-    own = Decimal(0) if offer.interruptions is None else offer.interruptions.per_hour
-    return own + passes_per_hour(path, ceiling)
+    return (offer.interruptions or ASSUMED).per_hour + passes_per_hour(path, ceiling)
 
 
 def _rates(offer: Offer, path: PricePath, ceiling: Money) -> tuple[Decimal, ...]:
     """Equally likely rates: three from all over the band, because a band says that the rate is anywhere in it."""
-    highest, band = interruptions_per_hour(offer, path, ceiling), offer.interruptions
-    if band is None or not highest or band.share == band.low:
+    highest, band = interruptions_per_hour(offer, path, ceiling), offer.interruptions or ASSUMED
+    if not highest or band.share == band.low:
         return (highest,)
     lowest = Band(low=band.low, high=band.low, hours=band.hours).per_hour
     by_price, width = highest - band.per_hour, band.per_hour - lowest
@@ -401,12 +404,11 @@ def _basis(offer: Offer, known: Circumstances, path: PricePath, rate: Decimal, e
 
 
 def _interruptions_say(offer: Offer, known: Circumstances, rate: Decimal) -> str:
-    if offer.interruptions is None and not rate:
-        return "interruptions: how often such machines are taken back is not known; none are reckoned with"
-    parts = []
-    if offer.interruptions is not None:
-        parts.append(f"{offer.interruptions} of such machines are taken back, reckoned at the upper end")
-    if offer.interruptions is None or rate > offer.interruptions.per_hour:
+    band = offer.interruptions or ASSUMED
+    parts = [f"{band} of such machines are taken back, reckoned at the upper end"]
+    if offer.interruptions is None:
+        parts = [f"not published for such machines; {band} are assumed to be taken back"]
+    if rate > band.per_hour:
         parts.append("as often as the price passed the ceiling")
     saved = (
         f"work saved every {times.duration(known.checkpoint_seconds)}"

@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-from tallygate.money import Money, total
+from tallygate.money import NANOS_MAX, Money, total
 from tallygate.pricing.estimate import Estimate, Policy, estimate
 from tallygate.pricing.interruptions import Band
 from tallygate.pricing.offers import Offer, PurchaseOption
 from tallygate.pricing.paths import ObservedPrices, StandingPrice, coming, days, passes_per_hour
-from tallygate.pricing.quote import Circumstances, finishing_cost, quote, usual
+from tallygate.pricing.quote import ASSUMED, Circumstances, finishing_cost, quote, usual
 from tallygate.pricing.rework import expected_seconds
 from tallygate.pricing.runtimes import Runtimes
 from tallygate.pricing.terms import PUBLISHED
@@ -21,6 +21,7 @@ from tallygate.pricing.terms import PUBLISHED
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AWS = PUBLISHED["aws"]
 HOURLY = Band(low=Decimal("0.10"), high=Decimal("0.15"), hours=1)
+NEVER = Band(low=Decimal(0), high=Decimal(0), hours=730)
 MONTHLY = Band(low=Decimal(0), high=Decimal("0.05"), hours=730)
 
 
@@ -28,7 +29,7 @@ def offer(
     price: str = "0.40",
     *,
     option: PurchaseOption = PurchaseOption.SPOT,
-    band: Band | None = None,
+    band: Band | None = NEVER,
     on_demand: str | None = "1.00",
 ) -> Offer:
     return Offer(
@@ -94,7 +95,8 @@ def test_a_single_number_at_a_standing_price_is_a_single_cost_item_by_item() -> 
     assert found.basis == (
         "run time: 3 h, as stated; from one number nothing is known of how far it may be off",
         "price: today's alone; without a history nothing is known of how it moves",
-        "interruptions: how often such machines are taken back is not known; none are reckoned with",
+        "interruptions: 0% a month of such machines are taken back, reckoned at the upper end;"
+        " nothing saved, so an interrupted job begins again",
         "boot 30 s and teardown 20 s: assumed: about what such machines take; nothing was measured",
     )
 
@@ -135,8 +137,23 @@ def test_expected_rework_is_the_formulas() -> None:
     )
 
 
+def test_an_unknown_rate_of_interruptions_is_not_none() -> None:
+    found = quote(bounded(offer(band=None)), AWS, Circumstances(runtimes=stated()))
+    assert found.interruptions_per_hour == ASSUMED.per_hour > 0
+    assert found.expected > quote(bounded(offer(band=NEVER)), AWS, Circumstances(runtimes=stated())).expected
+    assert found.basis[2] == (
+        "interruptions: not published for such machines; 5-15% a day are assumed to be taken back;"
+        " nothing saved, so an interrupted job begins again"
+    )
+
+
+def test_a_hopeless_job_costs_the_largest_amount_there_is() -> None:
+    nervous = offer(band=Band(low=Decimal("0.9"), high=Decimal("0.99"), hours=1))
+    assert finishing_cost(nervous, AWS, hours=Decimal(700), disk_gib=0, egress_gib=0) == Money(NANOS_MAX)
+
+
 def test_what_is_ranked_by_is_what_a_standing_quote_expects() -> None:
-    for band, checkpoint in product((None, MONTHLY, HOURLY), (None, 900)):
+    for band, checkpoint in product((None, NEVER, MONTHLY, HOURLY), (None, 900)):
         ranked = finishing_cost(
             offer(band=band), AWS, hours=Decimal(3), disk_gib=50, egress_gib=2, checkpoint_seconds=checkpoint
         )
