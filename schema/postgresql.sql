@@ -45,7 +45,9 @@ CREATE TABLE schema_migrations (
 CREATE TABLE install (
     install_id text NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    CONSTRAINT install_pkey PRIMARY KEY (install_id)
+    plan_key text,
+    CONSTRAINT install_pkey PRIMARY KEY (install_id),
+    CONSTRAINT install_plan_key_check CHECK ((length(plan_key) = 64))
 );
 
 CREATE UNIQUE INDEX one_install ON install USING btree (((install_id IS NOT NULL)));
@@ -493,3 +495,6 @@ INSERT INTO schema_migrations VALUES (2, 'jobs',
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
     '1a36b04847a9d831a8eae379a05dd6b1710009afbd234a1f0696ed82ba077a50', now());
+
+INSERT INTO schema_migrations VALUES (4, 'plan_key',
+    '2a2d4e6d047e970b2d38d962240f8463b650b7d58e9e50eec9f4eeddf0ccafcc', now());

@@ -10,7 +10,7 @@ CREATE TABLE schema_migrations (
 CREATE TABLE install (
     install_id  TEXT NOT NULL PRIMARY KEY,
     created_at  TEXT NOT NULL
-) STRICT;
+, plan_key TEXT CHECK (length(plan_key) = 64)) STRICT;
 
 CREATE UNIQUE INDEX one_install ON install ((install_id IS NOT NULL));
 
@@ -384,3 +384,6 @@ INSERT INTO schema_migrations VALUES (2, 'jobs',
 
 INSERT INTO schema_migrations VALUES (3, 'billing',
     'a31dfef35b0e999546e41e2c2b3c4a9ebb8abc6041ba7972350ecb1b4fd034e3', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+
+INSERT INTO schema_migrations VALUES (4, 'plan_key',
+    '2a2d4e6d047e970b2d38d962240f8463b650b7d58e9e50eec9f4eeddf0ccafcc', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

@@ -6,7 +6,7 @@ of them and a command that needs no cloud shall answer in a blink.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .jobs.launch import Launcher
     from .jobs.milestones import Milestone, Passing
     from .jobs.plan import Planner
+    from .jobs.planned import Plans
     from .jobs.results import LogReader
     from .jobs.staging import Limits
     from .jobs.submission import Plan, Submission
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from .ledger.book import Book
     from .money import Money
     from .objectstore.base import ObjectStore
+    from .pricing.catalog import Catalog
     from .pricing.estimate import Estimate, Policy
     from .pricing.offers import Offer, ResourceRequest
+    from .pricing.paths import PricePath
     from .pricing.terms import Terms
     from .providers.base import Provider
     from .store.charges import ChargeRepository
@@ -52,7 +55,10 @@ def silence(line: str) -> None:
 
 
 class App:
-    """One installation: its store, its providers, its ledger. A context manager; not shared between threads."""
+    """One installation: its store, its providers, its ledger. A context manager; not shared between threads.
+
+    ``catalog`` opens the catalogue of offers, if there is one; ``prices`` knows what the price of an offer's pool did.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,8 @@ class App:
         entropy: Entropy | None = None,
         process: ProcessIdentity | None = None,
         passing: Passing | None = None,
+        catalog: Callable[[], Catalog | None] = lambda: None,
+        prices: Callable[[Offer], PricePath | None] = lambda offer: None,
     ) -> None:
         self.config = config
         self.database = database
@@ -70,6 +78,8 @@ class App:
         self.entropy = entropy or SystemEntropy()
         self._process = process
         self._passing = passing
+        self._open_catalog = catalog
+        self._past_prices = prices
 
     @classmethod
     def open(cls, config: Config, *, readonly: bool = False, passing: Passing | None = None) -> Self:
@@ -181,18 +191,21 @@ class App:
 
     # --- planning and launching
 
-    def plan(self, submission: Submission) -> Plan:
-        """What a submission would launch and cost, or the refusal it would meet. Touches nothing."""
-        return self._planner.plan(self._with_price_list(submission))
+    def plan(self, submission: Submission, *, tentative: bool = False) -> Plan:
+        """What a submission would launch and cost, or the refusal it would meet. Touches nothing.
+
+        ``tentative``: prices that a launch would refuse for their age or standing serve, and the plan says so.
+        """
+        return self._planner.plan(self._with_price_list(submission), tentative=tentative)
 
     def submit(self, submission: Submission, *, say: Say = silence) -> Job:
         """Plan, stage, hold, launch. The job is live when this returns.
 
         A repeated ``key`` answers with the job it made the first time, and is refused when it asks for something else.
         """
-        from .jobs.job import JobSpec
-        from .jobs.launch import Application
         from .jobs.milestones import Milestone
+        from .jobs.plan import kept_of
+        from .jobs.planned import application
         from .jobs.staging import stage
         from .jobs.submission import digest
 
@@ -202,34 +215,61 @@ class App:
             if earlier is not None:
                 say(f"Job {earlier.id} was already submitted under this key")
                 return earlier
+        self._launchable_if_named(submission)
         plan = self.plan(submission)
         self.provider(plan.best.offer.provider)  # before anything is staged: is there anybody to launch?
         say(f"Staging {plan.files} files")
         staged = stage(submission.directory, submission.exclude, self.objects, limits=self._staging_limits)
         self._pass(Milestone.STAGED)
         job_id = new_id(self.clock, self.entropy)
-        application = Application(
-            name=submission.name,
-            spec=JobSpec(
-                command=plan.command,
-                image=submission.image,
-                environment=submission.environment,
-                inputs=staged.url,
-                inputs_digest=staged.digest,
-                outputs=self.objects.url(f"jobs/{job_id}"),
-                disk_gib=submission.request.disk_gib,
-                egress_gib=submission.egress_gib,
-            ),
+        wanted = application(
+            submission,
+            command=plan.command,
+            environment=submission.environment,
+            staged=staged,
+            outputs=self.objects.url(f"jobs/{job_id}"),
             estimates=plan.estimates,
             budgets=plan.budgets,
             charged_to=plan.charged_to,
-            tags=submission.tags,
-            metadata={**submission.metadata, "s3_input_path": staged.url},
-            request_key=submission.key,
-            request_digest=asked if submission.key is not None else None,
+            kept=kept_of(plan),
+            request=None if submission.key is None else (submission.key, asked),
         )
         say(f"Holding ${plan.best.worst_case.shown(4)} and launching {plan.best.offer}")
-        return self.launcher.submit(application, job_id=job_id)
+        return self.launcher.submit(wanted, job_id=job_id)
+
+    def write_plan(self, submission: Submission, path: Path, *, hours: Decimal) -> Plan:
+        """Plan, and write the plan to a new file from which it can be launched as it is within ``hours``."""
+        plan = self.plan(submission)
+        self._plans.write(plan, path, lasts=timedelta(seconds=int(hours * 3600)))
+        return plan
+
+    def launch_plan(self, path: Path, environment: Mapping[str, str], *, say: Say = silence) -> Job:
+        """Launch exactly what a plan file says. A plan that was launched before answers with the job it made.
+
+        ``environment`` gives the values that a plan keeps only digests of. Raises ``PlanRefused``, ``PriceRefused`` or
+        ``BudgetExceeded`` with what differs.
+        """
+        return self._plans.launch(path, environment, say=say)
+
+    @cached_property
+    def _plans(self) -> Plans:
+        from .jobs.planned import Plans
+        from .store import migrate
+
+        return Plans(
+            planner=self._planner,
+            jobs=self.jobs,
+            launcher=lambda: self.launcher,
+            provider=self.provider,
+            objects=self.objects,
+            limits=self._staging_limits,
+            key=lambda: migrate.plan_key(self.database, self.clock, self.entropy),
+            known_key=lambda: migrate.known_plan_key(self.database),
+            install_id=lambda: self.install_id,
+            new_job_id=lambda: new_id(self.clock, self.entropy),
+            clock=self.clock,
+            passing=self._pass,
+        )
 
     def _asked_before(self, key: str, asked: str) -> Job | None:
         found = self.jobs.by_request(key)
@@ -287,7 +327,17 @@ class App:
             applying=lambda charge_to: self.book.applying(charge_to),
             account=lambda budget: self.book.account(budget, self.clock.now()),
             inspect=lambda directory, exclude: staging.inspect(directory, exclude, limits=self._staging_limits),
+            history=lambda name: self.jobs.history(name),
+            catalog=self._open_catalog,
+            launchable=lambda: ("local",) if self.config.local.enabled else (),
+            prices=self._past_prices,
         )
+
+    def _launchable_if_named(self, submission: Submission) -> None:
+        """Whoever names a cloud that cannot be launched on hears that first, and not what is wrong with its prices."""
+        named = submission.request.provider
+        if named is not None and self._with_price_list(submission).price_list is None:
+            self.provider(named)
 
     def _offers(self, request: ResourceRequest) -> tuple[list[Offer], list[str]]:
         """What every provider that is set up offers, and which of them could not be asked."""

@@ -6,6 +6,8 @@
           EstimateExceedsBudget    the documented refusal, three lines
         PriceRefused               no price fit to decide on
         NoMatchingOffer            nothing that could be rented fits
+        RuntimeUnknown             no finished run to base a run time on
+        PlanRefused                the plan is not what was made, or its time is over
         HoldClosed                 the hold was settled; money cannot move on it
         StagingRefused             the job directory cannot be staged
         TransitionRefused          the job is not in a state that allows this
@@ -90,6 +92,18 @@ class NoMatchingOffer(Refusal):
     """No offer fits the request."""
 
     default_cure = "Relax the hardware bounds, or name another provider, region or instance type"
+
+
+class RuntimeUnknown(Refusal):
+    """There is no finished run to base the run time on."""
+
+    default_cure = "State the hours: --estimated-runtime 2.0"
+
+
+class PlanRefused(Refusal):
+    """The plan cannot be launched as it was made."""
+
+    default_cure = "Make a new plan with: python cloud_run.py JOB_DIR --plan FILE"
 
 
 class HoldClosed(Refusal):

@@ -1,5 +1,7 @@
 """``cloud_run.py`` and ``tallygate run``: put a job directory under a budget and launch it."""
 
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +21,12 @@ from .shell import Interrupted
 if TYPE_CHECKING:
     from ..app import App
     from ..jobs.job import Job
-    from ..jobs.submission import Plan
-    from ..pricing.estimate import Estimate
 
 _BUDGET, _MACHINE, _JOB = "Budget options", "Machine options", "Job options"
 _HOW = "How to launch"
+
+EXPIRES_HOURS = 1
+"""How long a plan is good unless --plan-expires says otherwise: prices move."""
 
 
 def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> Any:
@@ -31,14 +34,21 @@ def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> A
 
 
 def run(
-    job_dir: Annotated[str, typer.Argument(metavar="JOB_DIR", help="Directory with the job's files.")],
+    job_dir: Annotated[
+        str | None, typer.Argument(metavar="JOB_DIR", help="Directory with the job's files.", show_default=False)
+    ] = None,
     budget: Annotated[
         str | None,
         _option("--budget", panel=_BUDGET, metavar="USD", help="The most this job may cost (default: 20.00)."),
     ] = None,
     estimated_runtime: Annotated[
         str | None,
-        _option("--estimated-runtime", panel=_BUDGET, metavar="HOURS", help="How long it should run (default: 2.0)."),
+        _option(
+            "--estimated-runtime",
+            panel=_BUDGET,
+            metavar="HOURS",
+            help="How long it should run (default: 2.0); auto: as its finished runs say.",
+        ),
     ] = None,
     max_runtime: Annotated[
         str | None,
@@ -47,6 +57,15 @@ def run(
             panel=_BUDGET,
             metavar="HOURS",
             help="The machine ends itself after this time at the latest.",
+        ),
+    ] = None,
+    checkpoint_minutes: Annotated[
+        str | None,
+        _option(
+            "--checkpoint-minutes",
+            panel=_BUDGET,
+            metavar="N",
+            help="How often the job saves its work; without it an interrupted job is taken to begin again.",
         ),
     ] = None,
     charge_to: Annotated[
@@ -128,6 +147,25 @@ def run(
     dry_run: Annotated[
         bool, _option("--dry-run", panel=_HOW, help="Say what would happen and the most it can cost; touch nothing.")
     ] = False,
+    plan: Annotated[
+        str | None,
+        _option(
+            "--plan", panel=_HOW, metavar="FILE", help="Launch nothing; write a plan that can be launched as it is."
+        ),
+    ] = None,
+    plan_expires: Annotated[
+        str | None,
+        _option("--plan-expires", panel=_HOW, metavar="HOURS", help="How long that plan is good (default: 1)."),
+    ] = None,
+    from_plan: Annotated[
+        str | None,
+        _option(
+            "--from-plan",
+            panel=_HOW,
+            metavar="FILE",
+            help="Launch what a plan says, once; with the same --env and no other flags.",
+        ),
+    ] = None,
     wait: Annotated[bool, _option("--wait", panel=_HOW, help="Show what the job prints until it is over.")] = False,
     key: Annotated[
         str | None, _option("--key", panel=_HOW, metavar="TEXT", help="A repeat with the same key is the same job.")
@@ -145,25 +183,61 @@ def run(
       python cloud_run.py my_job --s3-bucket my-bucket --budget 10.00 --estimated-runtime 3.0
       python cloud_run.py my_job --dry-run
       python cloud_run.py my_job --command "python3 main.py" --charge-to team --wait
+      python cloud_run.py my_job --estimated-runtime auto --plan my_job.plan
+      python cloud_run.py --from-plan my_job.plan --wait
     """
-    wanted = _Wanted(locals())  # every flag is read before anything else happens
+    given = dict(locals())
+    if from_plan is not None:
+        return _run_plan(Path(from_plan), given)
+    wanted = _Wanted(given)  # every flag is read before anything else happens
     settings = configuration.load(config)
     submission = wanted.submission(settings)
     from ..app import App
 
     with App.open(settings, readonly=dry_run) as app:
-        if dry_run:
-            _show_plan(app.plan(submission), as_json=json)
+        if dry_run or plan is not None:
+            from .plan_shown import show_plan
+
+            if plan is None:
+                show_plan(app.plan(submission, tentative=True), as_json=json)
+            else:
+                path = Path(plan)
+                show_plan(app.write_plan(submission, path, hours=wanted.plan_hours), as_json=json, written=path)
             return 0
         job = _submitted(app, submission)
         if submission.bucket is not None and not job.spec.inputs.startswith(submission.bucket):
             warn(f"{submission.bucket} is only kept on record: the files of this job are under {job.spec.outputs}")
-        if wait:
-            job = _awaited(app, job, as_json=json)
-        if json:
-            show_json(of_row(app.jobs.documented_row(job.id) or {}))
-        else:
-            _show_job(job)
+        return _answer(app, job, wait=wait, as_json=json)
+
+
+_WITH_A_PLAN = frozenset({"from_plan", "wait", "json", "config", "env"})
+
+
+def _run_plan(path: Path, given: dict[str, Any]) -> int:
+    """Launch what a plan file says. Everything else that decides a launch stands in the plan, so no flag may say it again."""
+    others = [name for name, value in given.items() if value and name not in _WITH_A_PLAN]
+    if others:
+        flag = "A job directory" if others[0] == "job_dir" else f"--{others[0].replace('_', '-')}"
+        raise UsageError(
+            f"{flag} cannot be given with --from-plan: the plan says everything",
+            cure="Drop it, or make another plan with --plan",
+        )
+    environment = flags.variables("--env", given["env"])
+    settings = configuration.load(given["config"])
+    from ..app import App
+
+    with App.open(settings) as app:
+        job = _launched(lambda: app.launch_plan(path, environment, say=progress()))
+        return _answer(app, job, wait=given["wait"], as_json=given["json"])
+
+
+def _answer(app: "App", job: "Job", *, wait: bool, as_json: bool) -> int:
+    if wait:
+        job = _awaited(app, job, as_json=as_json)
+    if as_json:
+        show_json(of_row(app.jobs.documented_row(job.id) or {}))
+    else:
+        _show_job(job)
     return 1 if wait and job.state != "completed" else 0
 
 
@@ -174,7 +248,12 @@ class _Wanted:
         self.given = given
         flags.money("--budget", given["budget"])
         flags.money("--accept-price", given["accept_price"])
-        self.hours = flags.hours("--estimated-runtime", given["estimated_runtime"])
+        self.from_history = (given["estimated_runtime"] or "").lower() == "auto"
+        self.hours = None if self.from_history else flags.hours("--estimated-runtime", given["estimated_runtime"])
+        minutes = flags.number("--checkpoint-minutes", given["checkpoint_minutes"], low=0, high=43_200)
+        self.checkpoint_seconds = None if minutes is None else max(1, int(minutes * 60))
+        self.plan_hours = flags.hours("--plan-expires", given["plan_expires"]) or Decimal(EXPIRES_HOURS)
+        self._check_plan()
         self.run_seconds_max = flags.seconds("--max-runtime", given["max_runtime"])
         self.provider = flags.provider("--provider", given["provider"])
         self.instance = flags.text("--instance", given["instance"], at_most=100)
@@ -185,6 +264,8 @@ class _Wanted:
         self.min_ram = flags.number("--min-ram", given["min_ram"], low=0, high=100_000)
         self.max_ram = flags.number("--max-ram", given["max_ram"], low=0, high=100_000)
         self.egress_gib = flags.maybe_whole("--egress-gib", given["egress_gib"], low=0, high=1_000_000)
+        if given["job_dir"] is None:
+            raise UsageError("Missing argument 'JOB_DIR'.", cure="See: cloud_run.py --help")
         self.directory = Path(flags.text("JOB_DIR", given["job_dir"], at_most=4_000) or ".")
         self.name = flags.job_name("--name", given["name"]) or flags.named_after(self.directory.resolve().name)
         self.command = flags.command("--command", given["command"])
@@ -196,6 +277,23 @@ class _Wanted:
         self.exclude = tuple(str(flags.text("--exclude", one)) for one in given["exclude"] or ())
         self.bucket = self._bucket()
         self.metadata = self._metadata()
+
+    def _check_plan(self) -> None:
+        """A plan is launched later, under its own key; what only a launch can do goes with that."""
+        given = self.given
+        if given["plan"] is None:
+            if given["plan_expires"] is not None:
+                raise UsageError(
+                    "--plan-expires says how long a plan is good", cure="Give it together with --plan FILE"
+                )
+            return
+        flags.text("--plan", given["plan"], at_most=4_000)
+        for name in ("wait", "key", "dry_run"):
+            if given[name]:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} does not go with --plan, which launches nothing",
+                    cure="Drop it; --wait can be given with --from-plan, and a plan is its own key",
+                )
 
     def _bucket(self) -> str | None:
         name = flags.text("--s3-bucket", self.given["s3_bucket"], at_most=255)
@@ -260,6 +358,8 @@ class _Wanted:
             tags=self.tags,
             metadata=self.metadata,
             key=self.key,
+            runtime_from_history=self.from_history,
+            checkpoint_seconds=self.checkpoint_seconds,
         )
 
     def _image(self, config: configuration.Config) -> str | None:
@@ -282,8 +382,12 @@ def _refuse_crossed_bounds(low: Any, high: Any, what: str) -> None:
 
 
 def _submitted(app: "App", submission: Submission) -> "Job":
+    return _launched(lambda: app.submit(submission, say=progress()))
+
+
+def _launched(launch: Callable[[], "Job"]) -> "Job":
     try:
-        return app.submit(submission, say=progress())
+        return launch()
     except KeyboardInterrupt:
         raise Interrupted(
             "The launch may be half done. Its money stays held until the next reconcile finishes it or ends it.",
@@ -349,93 +453,3 @@ def _share_of_budget(job: "Job") -> str:
         return ""
     share = job.estimated_cost.percent_of(job.budget_limit)
     return f", {'all' if share is None else f'{share}%'} of budget ${job.budget_limit:.2f}"
-
-
-def _show_plan(plan: "Plan", *, as_json: bool) -> None:
-    if as_json:
-        show_json(_plan_for_programs(plan))
-        return
-    from ..reports.render import amount, clean
-
-    best, submission = plan.best, plan.submission
-    offer = best.offer
-    share = None if best.budget is None else best.expected.percent_of(best.budget)
-    lines = [
-        "Dry run: nothing is launched, uploaded or written.",
-        f"Job             {submission.name}: {clean(plan.command)}",
-        f"Machine         {provider_name(offer.provider)} {clean(offer.instance_type)} in"
-        f" {clean(offer.zone or offer.region)}, {offer.vcpus} vCPU, {offer.memory_gib:f} GiB, {offer.purchase_option}",
-        f"Price           {amount(offer.hourly_price)}/hour, as of {times.shown(offer.priced_at)}"
-        f" ({clean(offer.price_source)})",
-        f"Estimated cost  {amount(best.expected)} for {times.duration(best.estimated_seconds)}"
-        + ("" if best.budget is None else f", {'all' if share is None else f'{share}%'} of budget ${best.budget:.2f}"),
-        f"Runs at most    {times.duration(best.run_seconds_max)}" + (f"; {best.coverage}" if best.coverage else ""),
-        f"Files           {plan.files:,}, {plan.size_bytes:,} bytes",
-    ]
-    if plan.secrets:
-        lines.append(f"Left out        {', '.join(map(clean, plan.secrets))} (they look like secrets)")
-    for account, charged in zip(plan.accounts, plan.budgets, strict=True):
-        lines.append(
-            f"Charged to      {clean(charged.name)}: {amount(account.available)} available of {amount(account.limit)}"
-        )
-    lines += [
-        f"You cannot pay more than ${best.worst_case.shown()}, assuming",
-        *(f"  - {clean(assumption)}" for assumption in best.assumptions),
-        "made of",
-        *(f"  - {part.name}: ${part.cost.shown(4)}" for part in best.parts),
-    ]
-    for remark in plan.notes:
-        warn(remark)
-    show("\n".join(lines))
-
-
-def _plan_for_programs(plan: "Plan") -> dict[str, object]:
-    best, submission = plan.best, plan.submission
-    offer = best.offer
-    return {
-        "status": "dry_run_success",
-        "name": submission.name,
-        "command": plan.command,
-        "provider": provider_name(offer.provider),
-        "instance_type": offer.instance_type,
-        "region": offer.region,
-        "zone": offer.zone,
-        "purchase_option": offer.purchase_option,
-        "price_per_hour": offer.hourly_price,
-        "priced_at": offer.priced_at,
-        "price_source": offer.price_source,
-        "currency": best.worst_case.currency,
-        "estimated_runtime_hours": best.hours,
-        "estimated_cost": best.expected,
-        "budget_limit": best.budget,
-        "run_seconds_max": best.run_seconds_max,
-        "price_max": best.price_max,
-        "worst_case": best.worst_case,
-        "assumptions": list(best.assumptions),
-        "parts": [
-            {"name": part.name, "quantity": part.quantity, "unit": part.unit, "cost": part.cost} for part in best.parts
-        ],
-        "charged_to": plan.charged_to,
-        "budgets": [
-            {"name": budget.name, "limit": account.limit, "available": account.available}
-            for budget, account in zip(plan.budgets, plan.accounts, strict=True)
-        ],
-        "files": plan.files,
-        "bytes": plan.size_bytes,
-        "left_out_as_secret": list(plan.secrets),
-        "alternatives": [_alternative(other) for other in plan.estimates[1:]],
-        "notes": list(plan.notes),
-        "s3_path": submission.bucket,
-        "gdrive_path": submission.metadata.get("gdrive_path"),
-        "message": f"You cannot pay more than ${best.worst_case.shown(4)}",
-    }
-
-
-def _alternative(other: "Estimate") -> dict[str, object]:
-    return {
-        "provider": provider_name(other.offer.provider),
-        "instance_type": other.offer.instance_type,
-        "region": other.offer.region,
-        "price_per_hour": other.offer.hourly_price,
-        "worst_case": other.worst_case,
-    }

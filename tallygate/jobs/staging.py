@@ -122,6 +122,13 @@ def inspect(directory: Path, exclude: Iterable[str] = (), *, limits: Limits = Li
     return _Walk(directory, exclude, limits).manifest()
 
 
+def fingerprint(directory: Path, exclude: Iterable[str] = (), *, limits: Limits = Limits()) -> tuple[str, Manifest]:
+    """The digest that ``stage`` would give the directory, and what it would take along. Nothing is put anywhere."""
+    manifest = inspect(directory, exclude, limits=limits)
+    with TemporaryDirectory(prefix="tallygate-") as scratch:
+        return _pack(manifest, Path(scratch, "inputs.tar.gz")), manifest
+
+
 def stage(directory: Path, exclude: Iterable[str], store: ObjectStore, *, limits: Limits = Limits()) -> Staged:
     """Put the directory into the store as one archive, named by its digest; nothing is sent when it is there already.
 

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..ledger.holds import Account, Budget
 from ..money import Money
 from ..pricing.estimate import Estimate
-from ..pricing.offers import ResourceRequest
+from ..pricing.offers import Offer, ResourceRequest
+
+if TYPE_CHECKING:
+    from ..pricing.quote import Quote
 
 DEFAULT_COMMAND = "./run.sh"
 """What runs when no command is given: the job directory's own ``run.sh``."""
@@ -25,6 +29,8 @@ class Submission:
     ``estimated_runtime_hours`` and ``budget`` are what the gate compares. ``bucket`` is an object store's URL.
     ``accept_price`` replaces the offer's hourly price by one a person answers for. ``price_list`` is a saved list to
     choose entry ``index`` from, or the first one that fits. ``key`` makes a repeated submission find the first one's job.
+    ``runtime_from_history``: the finished runs of this name say how long it takes. ``checkpoint_seconds``: how often the job
+    saves its work; None when it does not, or nobody said so.
     """
 
     directory: Path
@@ -46,11 +52,18 @@ class Submission:
     tags: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+    runtime_from_history: bool = False
+    checkpoint_seconds: int | None = None
+
+
+_LATER = ("runtime_from_history", "checkpoint_seconds")
+"""What submissions of earlier versions did not have; left out of the digest as long as it says nothing."""
 
 
 def digest(submission: Submission) -> str:
     """The SHA-256 of everything that was asked for, so that a repeated key can be told from a key used for two jobs."""
     asked = {name: getattr(submission, name) for name in Submission.__slots__ if name != "key"}
+    asked = {name: value for name, value in asked.items() if name not in _LATER or value}
     asked["directory"] = submission.directory.absolute()
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plainly).encode()).hexdigest()
 
@@ -71,7 +84,10 @@ class Plan:
 
     ``estimates`` are the acceptable offers, best first. ``accounts`` are the jars of every budget it would be charged
     to, as they stand now. ``files`` and ``size_bytes`` are what would be staged; ``secrets`` what is left out because
-    it looks like one. ``notes`` are things worth saying that are no reason to refuse.
+    it looks like one. ``notes`` are things worth saying that are no reason to refuse. ``quote`` is what finishing on
+    the best offer costs. ``elsewhere`` is the cheapest offer of the same machine in another region, with what finishing
+    costs there. ``catalogue`` is the version of the catalogue that the offers come from. ``refused``: why a launch
+    would be refused today, when only the prices' age or standing is against it.
     """
 
     submission: Submission
@@ -85,6 +101,10 @@ class Plan:
     secrets: tuple[str, ...]
     offers_considered: int
     notes: tuple[str, ...]
+    quote: Quote
+    elsewhere: tuple[Offer, Money] | None = None
+    catalogue: str | None = None
+    refused: str | None = None
 
     @property
     def best(self) -> Estimate:

@@ -13,7 +13,7 @@ machine's life, P the price ceiling per hour, D the machine's deadline and K the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 
@@ -118,7 +118,7 @@ def estimate(
         _compare_with_budget(offer, hours, budget)
 
     wanted = _wanted_seconds(hours, run_seconds_max, policy)
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
     price_max, seconds = _price_and_deadline(offer, terms, sides, wanted=wanted, budget=budget)
     parts = sides.parts(price_max, seconds, terms)
     worst_case = _sum(parts)
@@ -149,7 +149,7 @@ def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, d
 
     Raises ``BudgetExceeded`` when that pays for less than ``RETRY_SECONDS_MIN``.
     """
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
     price_max, seconds = _price_and_deadline(offer, terms, sides, wanted=run_seconds_max, budget=budget)
     parts = sides.parts(price_max, seconds, terms)
     if seconds < RETRY_SECONDS_MIN or _sum(parts) > budget:
@@ -169,9 +169,36 @@ def within(offer: Offer, terms: Terms, *, budget: Money, run_seconds_max: int, d
     )
 
 
+def held_to(planned: Estimate, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> Estimate:
+    """What was planned, decided again with today's ``offer``: the same ceiling, the same end, the same hold.
+
+    Raises ``EstimateExceedsBudget`` when today's price no longer fits the budget, and ``PriceRefused`` when it, or what the price
+    may rise to, is above the planned ceiling, or when the planned hold no longer covers the worst case.
+    """
+    today, most_today = offer.hourly_price, offer.hourly_price if terms.has_price_ceiling else _ceiling(offer, terms)
+    if planned.budget is not None:
+        _compare_with_budget(offer, planned.hours, planned.budget)
+    if most_today > planned.price_max:
+        rises = "" if most_today == today else f" and may rise to ${most_today.shown(4)}"
+        raise PriceRefused(
+            f"The price of {offer} is ${today.shown(4)} an hour today{rises}, above the plan's ceiling of"
+            f" ${planned.price_max.shown(4)}",
+            cure="Make a new plan with today's prices",
+        )
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    worst_case = sides.cost(planned.price_max, planned.run_seconds_max, terms)
+    if worst_case > planned.worst_case:
+        raise PriceRefused(
+            f"{offer} can cost ${worst_case.shown(4)} by today's terms, more than the ${planned.worst_case.shown(4)} that the"
+            " plan holds",
+            cure="Make a new plan with today's prices",
+        )
+    return replace(planned, offer=offer, expected=today.times(planned.hours, round_up=True))
+
+
 def added_cost(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, more: int, disk_gib: int) -> Money:
     """What running ``more`` seconds beyond ``seconds`` adds to the worst case at ``price_max`` an hour."""
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=0)
     return sides.cost(price_max, seconds + more, terms) - sides.cost(price_max, seconds, terms)
 
 
@@ -180,9 +207,9 @@ def most(offer: Offer, terms: Terms, price_max: Money, *, seconds: int, disk_gib
 
     Rounded as a meter rounds, so that a machine of one certain price and nothing beside it comes to exactly what was metered.
     """
-    sides = _Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
+    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
     life = terms.billed_seconds(seconds)
-    beside = _over(sides.disk_hour, life) + _over(sides.address_hour, life) + sides.egress
+    beside = over(sides.disk_hour, life) + over(sides.address_hour, life) + sides.egress
     return price_max.for_seconds(life) + beside
 
 
@@ -192,7 +219,7 @@ def runtime_seconds(hours: Decimal) -> int:
 
 
 def check_price(offer: Offer, *, policy: Policy, now: datetime, accepted: bool = False) -> None:
-    """Refuse a price that is no ground for a decision: not above zero, absurd, from the future, or too old."""
+    """Refuse a price that is no ground for a decision: not above zero, absurd, from the future, a reference, or too old."""
     price = offer.hourly_price
     if price.nanos <= 0:
         raise PriceRefused(f"The price of {offer} is ${price.shown(4)} an hour, which is no price")
@@ -200,26 +227,33 @@ def check_price(offer: Offer, *, policy: Policy, now: datetime, accepted: bool =
         raise PriceRefused(
             f"The price of {offer} is ${price:.4f} an hour, above the largest believable, ${HOURLY_PRICE_MAX:.0f}"
         )
-    if accepted:
-        return
+    refusal = None if accepted else unfit_to_launch(offer, policy=policy, now=now)
+    if refusal is not None:
+        raise refusal
+
+
+def unfit_to_launch(offer: Offer, *, policy: Policy, now: datetime) -> PriceRefused | None:
+    """Why a believable price serves to plan with and not to launch at: a reference, too old, or from the future."""
+    price = offer.hourly_price
     if offer.is_reference:
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is a reference of {offer.priced_at:%Y-%m-%d} ({offer.price_source}), to plan with and not"
             " to launch at",
             cure=f"Refresh the prices, or state today's price: --accept-price {price.shown(4)}",
         )
     age = now - offer.priced_at
     if age > policy.price_age_max:
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is {times.duration(int(age.total_seconds()))} old ({offer.price_source}),"
             f" older than the allowed {times.duration(int(policy.price_age_max.total_seconds()))}",
             cure=f"Refresh the prices, or state today's price: --accept-price {price.shown(4)}",
         )
     if age < -timedelta(minutes=5):
-        raise PriceRefused(
+        return PriceRefused(
             f"The price of {offer} is dated {times.shown(offer.priced_at)}, in the future",
             cure="Set this machine's clock, or state the price with --accept-price",
         )
+    return None
 
 
 def _check_runtime(hours: Decimal, run_seconds_max: int | None) -> None:
@@ -259,7 +293,7 @@ def _wanted_seconds(hours: Decimal, run_seconds_max: int | None, policy: Policy)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sides:
+class Sides:
     """What bills beside the machine: by the hour while it lives, and once."""
 
     disk_gib: int
@@ -268,8 +302,12 @@ class _Sides:
     egress_gib: int
     egress: Money
 
+    @property
+    def currency(self) -> str:
+        return self.disk_hour.currency
+
     @classmethod
-    def of(cls, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> _Sides:
+    def of(cls, offer: Offer, terms: Terms, *, disk_gib: int, egress_gib: int) -> Sides:
         currency = offer.hourly_price.currency
         nothing = Money.zero(currency)
         disk = disk_gib or terms.disk_gib_default
@@ -295,7 +333,7 @@ class _Sides:
     def parts(self, price: Money, seconds: int, terms: Terms) -> tuple[CostPart, ...]:
         life = terms.billed_seconds(seconds + terms.kill_seconds)
         hours = Decimal(life) / 3600
-        parts = [CostPart(name="machine", quantity=hours, unit="hours", unit_price=price, cost=_over(price, life))]
+        parts = [CostPart(name="machine", quantity=hours, unit="hours", unit_price=price, cost=over(price, life))]
         if self.disk_hour.nanos:
             parts.append(
                 CostPart(
@@ -303,7 +341,7 @@ class _Sides:
                     quantity=hours,
                     unit="hours",
                     unit_price=self.disk_hour,
-                    cost=_over(self.disk_hour, life),
+                    cost=over(self.disk_hour, life),
                 )
             )
         if self.address_hour.nanos:
@@ -313,7 +351,7 @@ class _Sides:
                     quantity=hours,
                     unit="hours",
                     unit_price=self.address_hour,
-                    cost=_over(self.address_hour, life),
+                    cost=over(self.address_hour, life),
                 )
             )
         if self.egress.nanos:
@@ -329,7 +367,8 @@ class _Sides:
         return tuple(parts)
 
 
-def _over(price: Money, seconds: int) -> Money:
+def over(price: Money, seconds: int) -> Money:
+    """An hourly price over so many seconds, rounded up."""
     return price.for_seconds(seconds, round_up=True)
 
 
@@ -341,7 +380,7 @@ def _sum(parts: tuple[CostPart, ...]) -> Money:
 
 
 def _price_and_deadline(
-    offer: Offer, terms: Terms, sides: _Sides, *, wanted: int, budget: Money | None
+    offer: Offer, terms: Terms, sides: Sides, *, wanted: int, budget: Money | None
 ) -> tuple[Money, int]:
     """P and D. Without a budget P is the provider's ceiling and D what is wanted."""
     today, ceiling = offer.hourly_price, _ceiling(offer, terms)
@@ -399,7 +438,7 @@ def _assumptions(offer: Offer, terms: Terms, price_max: Money, seconds: int, egr
     return ends, price, sides
 
 
-def _too_short(found: Estimate, terms: Terms, sides: _Sides, needed: int, policy: Policy) -> BudgetExceeded:
+def _too_short(found: Estimate, terms: Terms, sides: Sides, needed: int, policy: Policy) -> BudgetExceeded:
     budget = found.budget
     assert budget is not None  # without a budget the deadline is what was wanted
     price = found.offer.hourly_price if terms.has_price_ceiling else found.price_max

@@ -79,7 +79,7 @@ def _(stack: ExitStack) -> None:
 
 @planting("holds_no_sides", "disks and addresses are not held for", "M17")
 def _(stack: ExitStack) -> None:
-    sides = pricing_estimate._Sides
+    sides = pricing_estimate.Sides
 
     def bare(offer: Any, terms: Terms, *, disk_gib: int, egress_gib: int) -> Any:
         found = was(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)

@@ -6,13 +6,17 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from ..errors import StoreDamaged, UnknownJob
 from ..jobs.job import Attempt, AttemptState, CostState, Job, JobSpec, JobState, check_job_move, check_move
 from ..money import Money
 from ..pricing.offers import Offer, PurchaseOption
-from ..times import instant, maybe_instant
+from ..times import Period, instant, maybe_instant
 from .database import Database, Row
+
+if TYPE_CHECKING:
+    from ..pricing.runtimes import History, Run
 
 _DOCUMENTED = ("s3_bucket", "s3_input_path", "gdrive_path", "basis_set")
 """Metadata that has a documented column of its own."""
@@ -81,6 +85,20 @@ class JobRepository:
     def by_request(self, request_key: str) -> tuple[Job, str] | None:
         row = self._database.one("jobs.by_request", request_key=request_key)
         return None if row is None else (_job(row), str(row["request_digest"]))
+
+    def history(self, name: str) -> History:
+        """What is known of how long the jobs of this name take: their finished runs, newest first.
+
+        A run is a completed job whose every machine was seen to begin and to end; failed and terminated jobs are only counted.
+        """
+        from ..pricing.runtimes import RUNS_MAX, History
+
+        machines: dict[str, list[Row]] = {}
+        for row in self._database.all("jobs.runs", name=name, most=RUNS_MAX):
+            machines.setdefault(str(row["job_id"]), []).append(row)
+        others = self._database.one("jobs.other_ends", name=name)
+        runs = tuple(run for rows in machines.values() if (run := _run(rows)) is not None)
+        return History(name=name, runs=runs, left_out=0 if others is None else _int(others["jobs"]))
 
     def rows(self, *, status: str | None = None, provider: str | None = None, most: int = 20) -> Sequence[Row]:
         """The newest jobs as rows, without building nouns: for lists, where start-up time counts."""
@@ -302,6 +320,27 @@ def _attempt(row: Row) -> Attempt:
         fence=_int(row["fence"]),
         lease_owner=_text(row["lease_owner"]),
         lease_until=maybe_instant(row["lease_until"]),
+    )
+
+
+def _run(machines: Sequence[Row]) -> Run | None:
+    """A job's machines as one run; None when the time of one of them is not known."""
+    from ..pricing.runtimes import Run
+
+    seconds = []
+    for row in machines:
+        began, ended = maybe_instant(row["started_at"] or row["launched_at"]), maybe_instant(row["ended_at"])
+        if began is None or ended is None or ended < began:
+            return None
+        seconds.append(Period(began, ended).seconds)
+    last = machines[-1]
+    return Run(
+        seconds=sum(seconds),
+        last_seconds=seconds[-1],
+        attempts=len(seconds),
+        provider=str(last["provider"]),
+        instance_type=str(last["instance_type"]),
+        vcpus=_int(last["vcpus"]),
     )
 
 

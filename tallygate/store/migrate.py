@@ -145,6 +145,23 @@ def install_id(database: Database, clock: Clock, entropy: Entropy) -> str:
     return str(row["install_id"])
 
 
+def plan_key(database: Database, clock: Clock, entropy: Entropy) -> bytes:
+    """The secret that this installation seals its plans with; made on first use and never changed."""
+    found = known_plan_key(database)
+    if found is None:
+        install_id(database, clock, entropy)
+        database.run("schema.give_plan_key", plan_key=entropy.bytes(32).hex())
+        found = known_plan_key(database)
+    assert found is not None
+    return found
+
+
+def known_plan_key(database: Database) -> bytes | None:
+    """The same without making it: None when this installation has never made a plan."""
+    row = database.one("schema.plan_key")
+    return None if row is None or row["plan_key"] is None else bytes.fromhex(str(row["plan_key"]))
+
+
 @cache
 def load(engine: str) -> tuple[Migration, ...]:
     """The migrations of ``engine`` in order, from the checkout or the installed package."""

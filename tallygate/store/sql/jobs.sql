@@ -21,6 +21,17 @@ SELECT * FROM jobs WHERE job_id >= :prefix AND job_id < :prefix_end ORDER BY job
 -- newest_named: the newest job of a name
 SELECT * FROM jobs WHERE name = :name ORDER BY created_at DESC, job_id DESC LIMIT 1;
 
+-- runs: the machines of the newest finished jobs of a name, one row each, jobs together, newest first
+SELECT j.job_id, a.number, a.provider, a.instance_type, a.vcpus, a.started_at, a.launched_at, a.ended_at
+FROM (SELECT job_id, created_at FROM jobs
+      WHERE name = :name AND status = 'completed'
+      ORDER BY created_at DESC, job_id DESC LIMIT :most) AS j
+JOIN attempts AS a ON a.job_id = j.job_id AND a.state = 'ended'
+ORDER BY j.created_at DESC, j.job_id DESC, a.number;
+
+-- other_ends: how many jobs of a name ended without finishing their work
+SELECT count(*) AS jobs FROM jobs WHERE name = :name AND status IN ('failed', 'terminated');
+
 -- by_request: the job that a request key has made
 SELECT * FROM jobs WHERE request_key = :request_key;
 

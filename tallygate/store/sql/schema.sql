@@ -9,3 +9,9 @@ INSERT INTO install (install_id, created_at) VALUES (:install_id, :created_at) O
 
 -- install_id: The id of this installation.
 SELECT install_id FROM install;
+
+-- give_plan_key: Give this installation the key that its plans are sealed with, unless it has one.
+UPDATE install SET plan_key = :plan_key WHERE plan_key IS NULL;
+
+-- plan_key: The key that the plans of this installation are sealed with.
+SELECT plan_key FROM install;
