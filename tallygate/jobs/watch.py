@@ -121,7 +121,7 @@ class Watcher:
                 report.problems.append(f"{name}: {error.message}")
                 continue
             self._reconcile_provider(provider, report)
-        report.open_attempts = len(self._store.open_attempts())
+        report.open_attempts = self._store.count_open_attempts()
         return report
 
     def _reconcile_provider(self, provider: Provider, report: ReconcileReport) -> None:
@@ -130,9 +130,7 @@ class Watcher:
             report.problems.append(f"{provider.name}: the listing is incomplete ({listing.problem})")
         report.seen += len(listing.launches)
         by_token = listing.by_token()
-        for attempt in self._store.open_attempts():
-            if attempt.offer.provider != provider.name:
-                continue
+        for attempt in self._store.open_attempts(provider.name):
             leased = self._lease(attempt)
             if leased is None:
                 continue
@@ -177,12 +175,12 @@ class Watcher:
         if provider.terms.token_lasts and now < attempt.not_after:
             self._launcher.carry_out(job, attempt)
             report.did(f"job {job.id}: launched again under the same token")
-        elif listing.complete and listing.began_at > attempt.worst_case_end + GRACE:
+        elif listing.complete and listing.began_at > _last_birth(provider, attempt) + GRACE:
             certain = provider.terms.remembers_ended
             void = replace(
                 attempt,
                 state=AttemptState.VOID,
-                ended_at=None if certain else attempt.worst_case_end,
+                ended_at=None if certain else _last_birth(provider, attempt),
                 end_source=None if certain else NEVER_SEEN,
                 end_reason="no machine appeared",
                 lease_owner=None,
@@ -455,6 +453,12 @@ def _outcome(
     if said is not None and said.reason not in ("interrupted", "stopped"):
         return JobState.FAILED, f"the machine could not run it ({said.reason}): {said.detail}"
     return JobState.INTERRUPTED, launch.end_reason or "the machine went away"
+
+
+def _last_birth(provider: Provider, attempt: Attempt) -> datetime:
+    """Until when an attempt that shows no machine may still have one: a request can be carried out late, and a cloud shows
+    late what it has made. Not where a listing shows every machine there ever was."""
+    return attempt.worst_case_end + (timedelta() if provider.terms.remembers_ended else NEWBORN)
 
 
 def _is_overdue(launch: Launch, now: datetime) -> bool:

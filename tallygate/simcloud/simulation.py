@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from ..errors import CredentialsMissing, StoreError, Unavailable
 from ..ids import new_install_id
+from ..jobs.watch import NEWBORN
 from ..ledger.book import Book
 from ..store.database import Database
 from ..store.journal import JournalStore
@@ -34,7 +35,7 @@ from .machines import Machine
 from .market import Climate
 from .processes import Host, Process, Processes, State
 from .records import Expected
-from .timeline import DAY, HOUR, SECOND, microseconds
+from .timeline import DAY, HOUR, SECOND, START, microseconds
 from .work import Work
 from .workload import ASK_TAG, Ask, LimitChange, Workload, draw
 from .world import World
@@ -54,6 +55,12 @@ ROUNDS = 5
 
 ROUND_SECONDS = 61
 """Between two of them: an orphan is ended at the second sight, a minute after the first."""
+
+_IDLE_SECONDS = 900
+"""How long a watcher rests at least that saw nothing at all: watching an empty world proves nothing and takes long."""
+
+_PATIENCE = microseconds(START + NEWBORN) - microseconds(START) + 600 * SECOND
+"""After the last deadline: what a machine's end may take, and how late a cloud may show what it has made."""
 
 _RETRIES = 3
 _VERIFY_EVERY = 400
@@ -157,8 +164,9 @@ class Simulation:
         self.counts: Counter[str] = Counter()
         self._chance = chance
         self._ended_seen = 0
+        self._tries: Counter[str] = Counter()
         self._works: dict[str, Work] = {str(ask.number): ask.work for ask in self.workload.asks}
-        self._interval = chance.pick((60, 120, 300, 600, 900))
+        self._interval = chance.pick((120, 180, 300, 600, 900))
         self._watchers = 1 + chance.chance(400_000)
         self._restarting = True
         self._doomed = False
@@ -205,7 +213,10 @@ class Simulation:
             budget = book.add_budget(
                 name=plan.name, limit=plan.limit, period=plan.period, zone=plan.zone, hard=plan.hard
             )
-            self.house.invariants.records.budgets[budget.id] = Expected(budget.name, budget.scope, budget.hard)
+            changes = any(change.budget == plan.name for change in self.workload.limit_changes)
+            self.house.invariants.records.budgets[budget.id] = Expected(
+                budget.name, budget.scope, budget.hard, None if changes else plan.limit.nanos
+            )
 
     def _start(self) -> None:
         for ask in self.workload.asks:
@@ -272,10 +283,12 @@ class Simulation:
     def _watch(self, process: Process) -> None:
         desk = self.house.desk(process)
         while True:
-            for line in desk.reconcile().actions:
+            report = desk.reconcile()
+            for line in report.actions:
                 for words, name in _TOLD.items():
                     self.counts[name] += words in line
-            process.sleep(self._interval)
+            idle = not report.seen and not report.open_attempts
+            process.sleep(max(self._interval, _IDLE_SECONDS) if idle else self._interval)
 
     def _collect(self, process: Process) -> None:
         desk = self.house.desk(process)
@@ -306,7 +319,8 @@ class Simulation:
             return
         again = _comes_back(process)
         if kind == "user" and again:
-            again = sum(each.role == process.role for each in self.processes.known.values()) <= _RETRIES
+            self._tries[process.role] += 1
+            again = self._tries[process.role] <= _RETRIES
         if again:
             pause = self.world.faults.crash.lasts() if self.world.faults.crash.rate else 5
             self.processes.start(process.role, process.host, process.work, after=pause * SECOND)
@@ -353,7 +367,7 @@ class Simulation:
             if not open_attempts:
                 break
             last = max(microseconds(instant(row["not_after"])) for row in open_attempts)  # type: ignore[arg-type]
-            self._run_for(max(0, last - self.world.now) + 600 * SECOND)
+            self._run_for(max(0, last - self.world.now) + _PATIENCE)
             self._rounds()
         if not self.is_broken:
             self._rounds()

@@ -167,8 +167,12 @@ class JobRepository:
     def attempts(self, job_id: str) -> list[Attempt]:
         return [_attempt(row) for row in self._database.all("jobs.attempts", job_id=job_id)]
 
-    def open_attempts(self) -> list[Attempt]:
-        return [_attempt(row) for row in self._database.all("jobs.open_attempts")]
+    def open_attempts(self, provider: str) -> list[Attempt]:
+        return [_attempt(row) for row in self._database.all("jobs.open_attempts", provider=provider)]
+
+    def count_open_attempts(self) -> int:
+        (row,) = self._database.all("jobs.count_open_attempts")
+        return _int(row["attempts"])
 
     def attempt_with(self, token: str) -> Attempt | None:
         row = self._database.one("jobs.attempt_with", token=token)
