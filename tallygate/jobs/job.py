@@ -221,7 +221,8 @@ class JobStore(Protocol):
     def attempt_with(self, token: str) -> Attempt | None: ...
 
     def lease(self, attempt: Attempt, *, owner: str, until: datetime, now: datetime) -> Attempt | None:
-        """Take the attempt for ``owner``: its fence rises. None when somebody else took it since it was read."""
+        """Take the attempt for ``owner``: its fence rises. The attempt as it is now, which may say more than when it was
+        read; None when somebody else took it since, or its state has moved on."""
         ...
 
     def save_attempt(self, attempt: Attempt, *, was: Attempt) -> bool:

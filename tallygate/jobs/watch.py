@@ -153,9 +153,11 @@ class Watcher:
             launch = min(found, key=lambda each: each.launched_at)
             job = self._launcher.record_live(job, attempt, launch)
             report.did(f"job {job.id}: adopted {launch.id}")
-            attempt = self._reread(attempt)
-            if not attempt.state.is_open:
+            adopted = self._reread(attempt)  # whoever recorded it gave the lease back
+            leased = self._lease(adopted) if adopted.state.is_open else None
+            if leased is None:
                 return
+            attempt = leased
         for extra in found:
             if extra.id != attempt.machine_id and extra.state is not MachineState.ENDED:
                 self._terminate(provider, extra.id, job, "a second machine of the same attempt", report)
@@ -210,7 +212,7 @@ class Watcher:
         if shown is not None or not asked.complete:
             self._release_lease(attempt)
             return
-        since = attempt.missing_since or listing.began_at
+        since = attempt.missing_since or asked.answered_at  # it may have been there until then
         if attempt.missing_since is None or listing.began_at < since + GRACE:
             marked = replace(attempt, missing_since=since, lease_owner=None, lease_until=None)
             self._store.save_attempt(marked, was=attempt)
@@ -353,17 +355,22 @@ class Watcher:
                 self._book.settle(job_id=job.id, target=metered, final=False)
             self._store.save_job(finished, was=job)
             if again is not None:
-                relaunched = replace(
-                    finished, state=JobState.LAUNCHING, offer=again.offer, exit_status=None, updated_at=now
-                )
-                self._store.save_job(relaunched, was=finished)
-                following = self._launcher.requeue(relaunched, again, number=attempt.number + 1)
+                following = self._relaunch(finished, again, number=attempt.number + 1, now=now)
             self._passing(Milestone.SETTLEMENT_WRITTEN)
         self._passing(Milestone.END_COMMITTED)
         report.did(f"job {job.id}: {state}, {reason}; metered ${metered.shown(4)}")
         if following is not None:
             self._launcher.carry_out(self._store.get(job.id), following)
             report.did(f"job {job.id}: launched again as attempt {following.number}")
+
+    def _relaunch(self, job: Job, again: Estimate, *, number: int, now: datetime) -> Attempt | None:
+        """The next attempt of an interrupted job, or its end when somebody has asked for that in the meantime."""
+        if not self._launcher.is_wanted(job.id):
+            self._launcher.end_unlaunched(self._store.get(job.id), "asked to end")
+            return None
+        relaunched = replace(job, state=JobState.LAUNCHING, offer=again.offer, exit_status=None, updated_at=now)
+        self._store.save_job(relaunched, was=job)
+        return self._launcher.requeue(relaunched, again, number=number)
 
     def _again(self, job: Job, attempt: Attempt, metered: Money) -> Estimate | None:
         """The next attempt's bounds inside what the bills of all attempts so far leave of the hold at the worst, or None

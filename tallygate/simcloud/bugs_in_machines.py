@@ -284,6 +284,62 @@ def _(stack: ExitStack) -> None:
 
     was = patch(stack, jobs_watch, "_outcome", outcome)
     was_again = patch(stack, Watcher, "_again", again)
+    patch(stack, Launcher, "is_wanted", lambda self, job_id: True)
+
+
+@planting(
+    "decides_on_what_it_read_before",
+    "whether a job is still wanted is what its row said before the launcher was held up",
+    "J4",
+    was_ours=True,
+    jobs=40,
+    rates={"pause": 300_000},
+)
+def _(stack: ExitStack) -> None:
+    patch(stack, Launcher, "is_wanted", lambda self, job_id: True)
+
+
+@planting(
+    "adopts_and_goes_on_unleased",
+    "a watcher that has adopted a machine judges it without a lease of its own",
+    "J2",
+    "R12",
+    was_ours=True,
+    jobs=40,
+    rates={"pause": 300_000},
+)
+def _(stack: ExitStack) -> None:
+    def lease(self: Watcher, attempt: Attempt) -> Attempt | None:
+        return attempt if attempt.machine_id is not None and attempt.metered_seconds == 0 else was(self, attempt)
+
+    was = patch(stack, Watcher, "_lease", lease)
+
+
+@planting(
+    "a_listing_is_of_its_beginning",
+    "what a listing does not show was gone when it was begun, however long it took",
+    "M17",
+    was_ours=True,
+    jobs=40,
+    rates={"pause": 100_000, "crash": 0},
+)
+def _(stack: ExitStack) -> None:
+    def describe(self: SimProvider, ids: Sequence[str] | None = None) -> Listing:
+        listing: Listing = was(self, ids)
+        return replace(listing, answered_at=listing.began_at)
+
+    was = patch(stack, SimProvider, "describe", describe)
+
+
+@planting(
+    "void_at_the_deadline",
+    "an intent without a machine is void when its time is over, although clouds show machines late",
+    *("M17", "R7", "R2", "R5"),
+    was_ours=True,
+    rates={"late_execution": 600_000, "delayed_visibility": 700_000},
+)
+def _(stack: ExitStack) -> None:
+    patch(stack, jobs_watch, "_last_birth", lambda provider, attempt: attempt.worst_case_end)
 
 
 @planting("ends_the_healthy", "a machine is told to end at the first sight of it", "R6")
@@ -369,6 +425,24 @@ def _(stack: ExitStack) -> None:
 
 
 # --- leases
+
+
+@planting(
+    "leases_what_it_has_read",
+    "a lease is given on the row as it was read, not as it is",
+    *("J2", "R12"),
+    was_ours=True,
+    jobs=40,
+    rates={"pause": 300_000},
+)
+def _(stack: ExitStack) -> None:
+    def lease(self: JobRepository, attempt: Attempt, *, owner: str, **more: Any) -> Attempt | None:
+        leased: Attempt | None = was(self, attempt, owner=owner, **more)
+        if leased is None:
+            return None
+        return replace(attempt, fence=leased.fence, lease_owner=owner, lease_until=leased.lease_until)
+
+    was = patch(stack, JobRepository, "lease", lease)
 
 
 @planting("takes_any_lease", "a lease is taken whoever holds it", "R12")

@@ -62,6 +62,11 @@ class Fault:
         self._until.clear()
 
 
+_WORST = 20
+_WORST_MAX = 500_000
+"""How many times as often as usual a kind strikes that is at its worst in a run, and how often at the most."""
+
+
 class Faults:
     """Every kind of trouble of a world, by name. All are off until set."""
 
@@ -121,10 +126,14 @@ class Faults:
             self._all[name].rate = rate
 
     def swarm(self, chance: Stream, *, without: frozenset[str] = frozenset()) -> None:
-        """Rates for one run: a quarter of the kinds off, the others up to their most."""
+        """Rates for one run: a quarter of the kinds off, the others up to their most; in every other run one kind is at its
+        worst, for what only shows when the same thing goes wrong again and again."""
+        worst = chance.pick(self.names) if chance.below(2) else None
         for fault in self:
             off = chance.below(4) == 0
             rate = chance.between(1, fault.rate_max)
+            if fault.name == worst:
+                off, rate = False, min(_WORST_MAX, rate * _WORST)
             fault.rate = 0 if off or fault.name in without else rate
 
     def heal(self) -> None:

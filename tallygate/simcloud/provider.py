@@ -135,6 +135,7 @@ class SimProvider:
         return Listing(
             provider=self._name,
             began_at=began_at,
+            answered_at=self._world.instant(),
             complete=problem is None,
             launches=tuple(launches),
             problem=problem,

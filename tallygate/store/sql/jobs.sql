@@ -102,7 +102,7 @@ SELECT DISTINCT provider FROM attempts ORDER BY provider;
 
 -- lease: take an attempt, unless somebody has taken it since it was read
 UPDATE attempts SET fence = fence + 1, lease_owner = :owner, lease_until = :until
-WHERE attempt_id = :attempt_id AND fence = :fence;
+WHERE attempt_id = :attempt_id AND fence = :fence AND state = :was;
 
 -- save_attempt: write an attempt back, unless its fence or state has moved on
 UPDATE attempts SET
