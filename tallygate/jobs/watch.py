@@ -212,7 +212,7 @@ class Watcher:
         if shown is not None or not asked.complete:
             self._release_lease(attempt)
             return
-        since = attempt.missing_since or asked.answered_at  # it may have been there until then
+        since = attempt.missing_since or asked.began_at  # when the listing was begun it may still have been there
         if attempt.missing_since is None or listing.began_at < since + GRACE:
             marked = replace(attempt, missing_since=since, lease_owner=None, lease_until=None)
             self._store.save_attempt(marked, was=attempt)

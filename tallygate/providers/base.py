@@ -86,15 +86,12 @@ class Listing:
     """What a provider showed, and how far that may be trusted.
 
     ``began_at`` is when the listing was started, by the provider's own clock: this machine's may have been set wrong, and
-    what a provider says of its machines is dated by its own. ``answered_at``, by the same clock, is when the last page was
-    answered: what is not shown was gone by then, and may have been there after ``began_at``. ``complete`` is True only when
-    every page of every region came. From an incomplete listing nothing may be concluded about what is *not* in it;
-    ``problem`` says what went wrong.
+    what a provider says of its machines is dated by its own. ``complete`` is True only when every page of every region
+    came. From an incomplete listing nothing may be concluded about what is *not* in it; ``problem`` says what went wrong.
     """
 
     provider: str
     began_at: datetime
-    answered_at: datetime
     complete: bool
     launches: tuple[Launch, ...]
     problem: str | None = None

@@ -329,7 +329,6 @@ class LocalProvider:
         return Listing(
             provider=NAME,
             began_at=began_at,
-            answered_at=self._clock.now(),
             complete=not problems,
             launches=tuple(launches),
             problem="; ".join(problems[:5]) or None,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import LaunchRefused, NoMatchingOffer, OutcomeUnknown, ProviderError, Unavailable
@@ -18,8 +18,15 @@ from ..jobs.watch import ReconcileReport, Watcher
 from ..pricing.estimate import Estimate
 from ..providers.base import Launch, LaunchOrder, Listing, MachineState, Provider
 from ..store.jobs import JobRepository
+from ..times import Clock
 from .bugs import patch, planting
-from .provider import SimProvider
+
+CROWDED: Mapping[str, Any] = {
+    "jobs": 30,
+    "watchers": 4,
+    "rates": {"pause": 200_000, "crash": 0, "disk_full": 0, "database_locked": 0},
+}
+"""Runs in which many processes look after the same jobs, and each of them is often held up."""
 
 # --- launching
 
@@ -292,8 +299,7 @@ def _(stack: ExitStack) -> None:
     "whether a job is still wanted is what its row said before the launcher was held up",
     "J4",
     was_ours=True,
-    jobs=40,
-    rates={"pause": 300_000},
+    **CROWDED,
 )
 def _(stack: ExitStack) -> None:
     patch(stack, Launcher, "is_wanted", lambda self, job_id: True)
@@ -305,8 +311,7 @@ def _(stack: ExitStack) -> None:
     "J2",
     "R12",
     was_ours=True,
-    jobs=40,
-    rates={"pause": 300_000},
+    **CROWDED,
 )
 def _(stack: ExitStack) -> None:
     def lease(self: Watcher, attempt: Attempt) -> Attempt | None:
@@ -318,25 +323,35 @@ def _(stack: ExitStack) -> None:
 @planting(
     "a_listing_is_of_its_beginning",
     "what a listing does not show was gone when it was begun, however long it took",
-    "M17",
+    *("R8", "M17"),
     was_ours=True,
-    jobs=40,
-    rates={"pause": 100_000, "crash": 0},
+    rates={"slow_call": 700_000},
 )
 def _(stack: ExitStack) -> None:
-    def describe(self: SimProvider, ids: Sequence[str] | None = None) -> Listing:
-        listing: Listing = was(self, ids)
-        return replace(listing, answered_at=listing.began_at)
+    class Backdated(_Whole):
+        def __init__(self, provider: Any, began_at: datetime) -> None:
+            super().__init__(provider)
+            self._began_at = began_at
 
-    was = patch(stack, SimProvider, "describe", describe)
+        def describe(self, ids: Sequence[str] | None = None) -> Listing:
+            return replace(self._provider.describe(ids), began_at=self._began_at)
+
+    def missing(
+        self: Watcher, provider: Provider, listing: Listing, job: Job, attempt: Attempt, report: ReconcileReport
+    ) -> None:
+        was(self, Backdated(provider, listing.began_at), listing, job, attempt, report)  # type: ignore[arg-type]
+
+    was = patch(stack, Watcher, "_missing", missing)
 
 
 @planting(
     "void_at_the_deadline",
-    "an intent without a machine is void when its time is over, although clouds show machines late",
-    *("M17", "R7", "R2", "R5"),
+    "an intent without a machine is void when its time is over, although a request may still be on its way",
+    "R7",
     was_ours=True,
-    rates={"late_execution": 600_000, "delayed_visibility": 700_000},
+    longest=30,
+    watchers=4,
+    rates={"late_execution": 600_000, "crash": 0, "pause": 0},
 )
 def _(stack: ExitStack) -> None:
     patch(stack, jobs_watch, "_last_birth", lambda provider, attempt: attempt.worst_case_end)
@@ -408,12 +423,19 @@ def _(stack: ExitStack) -> None:
     rates={"clock_step": 600_000},
 )
 def _(stack: ExitStack) -> None:
-    def describe(self: SimProvider, ids: Sequence[str] | None = None) -> Listing:
-        began_at = self._clock.now()
-        listing: Listing = was(self, ids)
-        return replace(listing, began_at=began_at)
+    class Dated(_Whole):
+        def __init__(self, provider: Any, clock: Clock) -> None:
+            super().__init__(provider)
+            self._clock = clock
 
-    was = patch(stack, SimProvider, "describe", describe)
+        def describe(self, ids: Sequence[str] | None = None) -> Listing:
+            began_at = self._clock.now()
+            return replace(self._provider.describe(ids), began_at=began_at)
+
+    def reconcile(self: Watcher, provider: Any, report: ReconcileReport) -> None:
+        was(self, Dated(provider, self._clock), report)
+
+    was = patch(stack, Watcher, "_reconcile_provider", reconcile)
 
 
 @planting("forgets_what_earlier_attempts_cost", "a job is metered its last attempt only", "J2")
@@ -432,8 +454,7 @@ def _(stack: ExitStack) -> None:
     "a lease is given on the row as it was read, not as it is",
     *("J2", "R12"),
     was_ours=True,
-    jobs=40,
-    rates={"pause": 300_000},
+    **CROWDED,
 )
 def _(stack: ExitStack) -> None:
     def lease(self: JobRepository, attempt: Attempt, *, owner: str, **more: Any) -> Attempt | None:
@@ -458,14 +479,6 @@ def _(stack: ExitStack) -> None:
         return before(self, replace(attempt, fence=current.fence), was=replace(was, state=current.state))  # type: ignore[no-any-return]
 
     before = patch(stack, JobRepository, "save_attempt", save_attempt)
-
-
-@planting("ended_jobs_run_again", "a job's row is written back whatever it has become", "R15", "X1")
-def _(stack: ExitStack) -> None:
-    def save_job(self: JobRepository, job: Job, *, was: Job) -> bool:
-        return before(self, job, was=replace(was, state=self.get(job.id).state))  # type: ignore[no-any-return]
-
-    before = patch(stack, JobRepository, "save_job", save_job)
 
 
 # --- what several of them use

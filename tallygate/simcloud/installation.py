@@ -98,7 +98,6 @@ class Desk:
                 install_id=self._installation.install_id,
                 account=ACCOUNT,
                 name=name,
-                clock=self._process,
                 waiting=self._waiting,
                 intents=self._is_intended,
                 in_transaction=lambda: self._session.in_transaction,

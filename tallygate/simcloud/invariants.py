@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..jobs.watch import NEWBORN
 from ..ledger.book import Book
 from ..money import Money
 from ..providers.base import (
@@ -55,8 +56,8 @@ INVARIANTS: Mapping[str, str] = {
     "R4": "no machine bills after its deadline and kill allowance (working timers)",
     "R5": "within five rounds after the last fault nothing is open, nothing of ours bills, nothing is stuck",
     "R6": "no healthy, foreign or protected machine is ever told to end by us",
-    "R7": "nothing is declared void or ended while its machine has not ended",
-    "R8": "an end on record was observed, and at the time on record",
+    "R7": "nothing is declared void or ended while its machine has not ended, or may still come",
+    "R8": "an end on record was observed, and at the time on record; one that nobody saw is never dated too early",
     "R9": "a create call holds the token of a committed intent, under the caller's own lease",
     "R10": "no transaction is open during a call",
     "R11": "a token has one set of parameters",
@@ -162,7 +163,7 @@ class Invariants:
 
     @property
     def late_births(self) -> int:
-        """Machines that a delayed request made when their attempt was long void: they end themselves at boot, uncovered."""
+        """Machines that a request made which was on its way for longer than any hold can wait: they end themselves at boot."""
         return len(self._late)
 
     def _born(self, machine: Machine) -> None:
@@ -171,14 +172,21 @@ class Invariants:
         job_id = machine.job_id or ""
         others = self._of_job.setdefault(job_id, [])
         row = self.records.by_token.get(machine.token)
-        if row is not None and row["state"] not in OPEN and _is_past_its_end(machine):
+        if row is not None and machine.created_at > self._coverable_until(row):
             self._late.add(machine.id)
+        elif row is not None and row["state"] not in OPEN:
+            self.found("R7", f"{machine.id} of job {job_id} was made, and its attempt had been declared {row['state']}")
         elif any(other.state is not MachineState.ENDED and other.id not in self._late for other in others):
             self.found("R1", f"{machine.id} is the second machine of job {job_id}")
         others.append(machine)
         hold = self.records.own_hold(job_id)
         if self.strict and machine.id not in self._late and (hold is None or hold["closed_at"] is not None):
             self.found("R2", f"{machine.id} of job {job_id} was made without an open hold")
+
+    def _coverable_until(self, row: Row) -> int:
+        """Until when a request may be on its way and its machine must still be covered."""
+        seconds = _whole(row["kill_seconds"]) * SECOND
+        return microseconds(self.records.not_after[str(row["token"])] + NEWBORN) + seconds
 
     def _closing(self, job_id: str, attempt: Row) -> None:
         for machine in self._of_job.get(job_id, ()):
@@ -190,9 +198,13 @@ class Invariants:
     def _check_end(self, job_id: str, attempt: Row) -> None:
         """The end on record against the true one. An end that nobody saw is dated by when the machine was first missed."""
         machine = self.world.machines.get(str(attempt["machine_id"]))
-        if machine is None or machine.ended_at is None or attempt["end_source"] == "last_seen":
+        if machine is None or machine.ended_at is None:
             return
         off = instant(attempt["ended_at"]) - moment(machine.ended_at)  # type: ignore[arg-type]
+        if attempt["end_source"] == "last_seen":
+            if off < timedelta():
+                self.found("R8", f"the end of {machine.id} of job {job_id}, which nobody saw, is dated {-off} too early")
+            return
         if abs(off) > timedelta(seconds=1):
             self.found("R8", f"the end of {machine.id} of job {job_id} is on record {off} off the truth")
         lived = -((machine.created_at - machine.ended_at) // SECOND)

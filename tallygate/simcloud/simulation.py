@@ -74,7 +74,8 @@ class Settings:
     ``store``: ``:memory:``, ``file`` for a file of the run's own, or the URL of an empty store. ``strict`` None lets the seed
     decide whether the timers of machines work in this run. ``scheduler_dies_at``: so many seconds after the first machine was
     made every process dies and none starts again, until the world is healed. ``rates`` replace those that the seed draws
-    for some faults.
+    for some faults, ``watchers`` how many look after the jobs at the same time.
+    ``longest``: the longest estimate of a job, in seconds.
     """
 
     seed: int
@@ -84,6 +85,8 @@ class Settings:
     strict: bool | None = None
     scheduler_dies_at: int | None = None
     rates: Mapping[str, int] = field(default_factory=dict)
+    watchers: int | None = None
+    longest: int = 6 * 3600
     verify_every: int = _VERIFY_EVERY
 
     def replay(self, bug: str | None = None) -> str:
@@ -160,14 +163,17 @@ class Simulation:
             folder=folder,
             strict=self.strict,
         )
-        self.workload: Workload = draw(self.world.stream("workload"), jobs=settings.jobs, seconds=settings.hours * 3600)
+        self.workload: Workload = draw(
+            self.world.stream("workload"), jobs=settings.jobs, seconds=settings.hours * 3600, longest=settings.longest
+        )
         self.counts: Counter[str] = Counter()
         self._chance = chance
         self._ended_seen = 0
         self._tries: Counter[str] = Counter()
         self._works: dict[str, Work] = {str(ask.number): ask.work for ask in self.workload.asks}
         self._interval = chance.pick((120, 180, 300, 600, 900))
-        self._watchers = 1 + chance.chance(400_000)
+        drawn = 1 + chance.chance(400_000)
+        self._watchers = drawn if settings.watchers is None else settings.watchers
         self._restarting = True
         self._doomed = False
         self.world.fleet.work_of = self._work_of

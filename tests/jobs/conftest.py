@@ -135,7 +135,6 @@ class Cloud:
             return Listing(
                 provider=self.name,
                 began_at=self.clock.now(),
-                answered_at=self.clock.now(),
                 complete=False,
                 launches=(),
                 problem="page 2 did not come",
@@ -145,7 +144,6 @@ class Cloud:
         return Listing(
             provider=self.name,
             began_at=began_at,
-            answered_at=self.clock.now(),
             complete=True,
             launches=tuple(shown),
         )
