@@ -157,3 +157,6 @@ BREAKING_TIMERS = frozenset({"broken_timer", "wrong_machine_clock", "half_end", 
 
 ALWAYS = MILLION
 """The rate at which a fault strikes every time."""
+
+FAULTS = Faults(Timeline(0)).names
+"""The name of every kind."""

@@ -105,6 +105,11 @@ class Settings:
             words.append("--timers work" if self.strict else "--timers break")
         if self.scheduler_dies_at is not None:
             words.append(f"--scheduler-dies-at {self.scheduler_dies_at}")
+        if self.watchers is not None:
+            words.append(f"--watchers {self.watchers}")
+        if self.longest != plain.longest:
+            words.append(f"--longest {self.longest}")
+        words += [f"--rate {name}={rate}" for name, rate in sorted(self.rates.items())]
         return " ".join(words)
 
 
