@@ -163,19 +163,36 @@ def _one(settings: "Settings", bug: str | None, *, log: bool, kept: Path | None,
 
 def _bugs(seeds: range, processes: int, *, as_json: bool) -> int:
     from ..simcloud import campaign
-    from ..simcloud.bugs import all_bugs, table
+    from ..simcloud.bugs import all_bugs
 
     catches = campaign.hunt_all(list(all_bugs()), seeds, processes=processes, say=progress())
     survived = [catch.bug.name for catch in catches if not catch.is_caught]
     if as_json:
         show_json(
             [
-                {"bug": each.bug.name, "caught": each.is_caught, "seed": each.seed, "seeds": each.seeds}
+                {
+                    "bug": each.bug.name,
+                    "caught": each.is_caught,
+                    "by": sorted(name for name in each.bug.caught_by if each.invariants[name]),
+                    "seed": each.seed,
+                    "seeds": each.seeds,
+                }
                 for each in catches
             ]
         )
     else:
-        show(table(catches))
+        show_columns(
+            [
+                (
+                    each.bug.name,
+                    ", ".join(name for name in each.bug.caught_by if each.invariants[name]) or "NOBODY",
+                    "-" if each.seed is None else each.seed,
+                    each.seeds,
+                )
+                for each in catches
+            ],
+            ("PLANTED MISTAKE", "CAUGHT BY", "SEED", "SEEDS LOOKED AT"),
+        )
     if survived:
         raise CheckFailed(f"{len(survived)} of {len(catches)} planted mistakes survived: {', '.join(survived)}")
     note(f"All {len(catches)} planted mistakes were caught")

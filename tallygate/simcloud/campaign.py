@@ -9,6 +9,7 @@ import gc
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -158,11 +159,13 @@ def hunt_all(
     names: Sequence[str], seeds: range, *, processes: int, catches_wanted: int = 1, say: Say | None = None
 ) -> list[Catch]:
     """Look for several bugs, a process each; the catches in the order of the names."""
-    with ProcessPoolExecutor(processes, initializer=_begin) as pool:
-        started = {name: pool.submit(_hunt, name, seeds, catches_wanted) for name in names}
+    pool = None if processes == 1 else ProcessPoolExecutor(processes, initializer=_begin)
+    with nullcontext() if pool is None else pool:
+        started = {name: None if pool is None else pool.submit(_hunt, name, seeds, catches_wanted) for name in names}
         found = []
         for name, future in started.items():
-            seed, looked, caught, invariants = future.result()
+            result = _hunt(name, seeds, catches_wanted) if future is None else future.result()
+            seed, looked, caught, invariants = result
             catch = Catch(bug=all_bugs()[name], seeds=looked, caught=caught, seed=seed, invariants=invariants)
             found.append(catch)
             if say is not None:

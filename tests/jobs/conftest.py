@@ -204,6 +204,8 @@ class House:
         self.reports = Reports()
         self.process = NamedProcess("host:boot:1:1")
         self.die_at: Milestone | None = None
+        self.meanwhile: dict[Milestone, Callable[[], object]] = {}
+        """What others do while this process is held up at a milestone, once."""
         self.jobs = JobRepository(database)
         self.book = Book(JournalStore(database), clock=clock, entropy=entropy)
 
@@ -211,6 +213,9 @@ class House:
         if milestone is self.die_at:
             self.die_at = None
             raise Died(milestone)
+        act = self.meanwhile.pop(milestone, None)
+        if act is not None:
+            act()
 
     def provider(self, name: str) -> Cloud:
         if name != self.cloud.name:
