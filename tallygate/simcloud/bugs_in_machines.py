@@ -133,7 +133,7 @@ def _(stack: ExitStack) -> None:
     patch(stack, Launcher, "carry_out", carry_out)
 
 
-@planting("never_too_late", "a launcher that was held up calls all the same", "R9")
+@planting("never_too_late", "a launcher that was held up calls all the same", "R9", rates={"pause": 300_000})
 def _(stack: ExitStack) -> None:
     patch(stack, Launcher, "_late", lambda self, attempt: None)
 
@@ -171,7 +171,13 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, Watcher, "_missing", missing)
 
 
-@planting("newborns_go_missing", "a machine may be missing as soon as it was launched", "R7", was_ours=True)
+@planting(
+    "newborns_go_missing",
+    "a machine may be missing as soon as it was launched",
+    "R7",
+    was_ours=True,
+    rates={"delayed_visibility": 900_000},
+)
 def _(stack: ExitStack) -> None:
     patch(stack, jobs_watch, "NEWBORN", timedelta())
 
@@ -281,7 +287,7 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, Watcher, "_reason_to_stop", reason)
 
 
-@planting("stopped_jobs_come_back", "an interrupted job is launched again although it was asked to end", "J4")
+@planting("stopped_jobs_come_back", "an interrupted job is launched again although it was asked to end", "J4", jobs=30)
 def _(stack: ExitStack) -> None:
     def outcome(job: Job, *others: Any) -> Any:
         return was(replace(job, stop_requested_at=None), *others)
@@ -334,12 +340,13 @@ def _(stack: ExitStack) -> None:
             self._began_at = began_at
 
         def describe(self, ids: Sequence[str] | None = None) -> Listing:
-            return replace(self._provider.describe(ids), began_at=self._began_at)
+            listing: Listing = self._provider.describe(ids)
+            return replace(listing, began_at=self._began_at)
 
     def missing(
         self: Watcher, provider: Provider, listing: Listing, job: Job, attempt: Attempt, report: ReconcileReport
     ) -> None:
-        was(self, Backdated(provider, listing.began_at), listing, job, attempt, report)  # type: ignore[arg-type]
+        was(self, Backdated(provider, listing.began_at), listing, job, attempt, report)
 
     was = patch(stack, Watcher, "_missing", missing)
 
@@ -396,7 +403,15 @@ def _(stack: ExitStack) -> None:
     patch(stack, Watcher, "_without_machine", without)
 
 
-@planting("never_adopts", "a machine of an unanswered launch is not taken for the attempt's", "R5", "R7", "M17", "R6")
+@planting(
+    "never_adopts",
+    "a machine of an unanswered launch is not taken for the attempt's",
+    "R5",
+    "R7",
+    "M17",
+    "R6",
+    rates={"lost_reply": 500_000},
+)
 def _(stack: ExitStack) -> None:
     def together(
         self: Watcher, provider: Any, listing: Listing, attempt: Attempt, found: Sequence[Launch], report: Any
@@ -430,7 +445,8 @@ def _(stack: ExitStack) -> None:
 
         def describe(self, ids: Sequence[str] | None = None) -> Listing:
             began_at = self._clock.now()
-            return replace(self._provider.describe(ids), began_at=began_at)
+            listing: Listing = self._provider.describe(ids)
+            return replace(listing, began_at=began_at)
 
     def reconcile(self: Watcher, provider: Any, report: ReconcileReport) -> None:
         was(self, Dated(provider, self._clock), report)
@@ -471,7 +487,9 @@ def _(stack: ExitStack) -> None:
     patch(stack, jobs_watch, "may_be_taken", lambda attempt, process, now: True)
 
 
-@planting("fences_do_not_hold", "a write goes through whatever the row's fence has become", "R12", "R15", "X1")
+@planting(
+    "fences_do_not_hold", "a write goes through whatever the row's fence has become", "R12", "R15", "X1", **CROWDED
+)
 def _(stack: ExitStack) -> None:
     def save_attempt(self: JobRepository, attempt: Attempt, *, was: Attempt) -> bool:
         current = self.attempt_with(attempt.token)

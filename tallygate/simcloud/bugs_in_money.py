@@ -232,7 +232,14 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, jobs_extend, "extend", extend)
 
 
-@planting("extends_twice_for_one_key", "an extension that is repeated under its key extends again", "J1", was_ours=True)
+@planting(
+    "extends_twice_for_one_key",
+    "an extension that is repeated under its key extends again",
+    "J1",
+    was_ours=True,
+    jobs=30,
+    rates={"crash": 60_000},
+)
 def _(stack: ExitStack) -> None:
     patch(stack, Book, "extension", lambda self, *, job_id, key: None)
 

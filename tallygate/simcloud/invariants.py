@@ -190,7 +190,11 @@ class Invariants:
 
     def _closing(self, job_id: str, attempt: Row) -> None:
         for machine in self._of_job.get(job_id, ()):
-            if machine.token == attempt["token"] and machine.state is not MachineState.ENDED and machine.id not in self._late:
+            if (
+                machine.token == attempt["token"]
+                and machine.state is not MachineState.ENDED
+                and machine.id not in self._late
+            ):
                 self.found("R7", f"{machine.id} is {machine.state} and its attempt was declared {attempt['state']}")
         if attempt["state"] == "ended":
             self._check_end(job_id, attempt)
@@ -203,7 +207,9 @@ class Invariants:
         off = instant(attempt["ended_at"]) - moment(machine.ended_at)  # type: ignore[arg-type]
         if attempt["end_source"] == "last_seen":
             if off < timedelta():
-                self.found("R8", f"the end of {machine.id} of job {job_id}, which nobody saw, is dated {-off} too early")
+                self.found(
+                    "R8", f"the end of {machine.id} of job {job_id}, which nobody saw, is dated {-off} too early"
+                )
             return
         if abs(off) > timedelta(seconds=1):
             self.found("R8", f"the end of {machine.id} of job {job_id} is on record {off} off the truth")
@@ -368,8 +374,12 @@ class Invariants:
             self._see_cover(job_id)
             job = self.records.jobs.get(job_id)
             if job is not None and job["cost_state"] != "final":
-                late = sum(self.world.truth.machine(each.id) for each in self._of_job.get(job_id, ()) if each.id in self._late)
-                assert self._spending.of_job(job_id) == self.world.truth.job(job_id) - late, "the simulation has miscounted"
+                late = sum(
+                    self.world.truth.machine(each.id) for each in self._of_job.get(job_id, ()) if each.id in self._late
+                )
+                assert self._spending.of_job(job_id) == self.world.truth.job(job_id) - late, (
+                    "the simulation has miscounted"
+                )
 
     # --- at the end
 

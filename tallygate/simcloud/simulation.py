@@ -75,7 +75,8 @@ class Settings:
     decide whether the timers of machines work in this run. ``scheduler_dies_at``: so many seconds after the first machine was
     made every process dies and none starts again, until the world is healed. ``rates`` replace those that the seed draws
     for some faults, ``watchers`` how many look after the jobs at the same time.
-    ``longest``: the longest estimate of a job, in seconds.
+    ``longest``: the longest estimate of a job, in seconds. ``collect_hours``: how often bills are asked for;
+    ``verify_every``: after how many events the whole journal is recomputed.
     """
 
     seed: int
@@ -87,6 +88,7 @@ class Settings:
     rates: Mapping[str, int] = field(default_factory=dict)
     watchers: int | None = None
     longest: int = 6 * 3600
+    collect_hours: int = 12
     verify_every: int = _VERIFY_EVERY
 
     def replay(self, bug: str | None = None) -> str:
@@ -305,7 +307,7 @@ class Simulation:
         desk = self.house.desk(process)
         while True:
             desk.collector().retrieve(jobs_max=1000, days_back=30)
-            process.sleep(12 * 3600)
+            process.sleep(self.settings.collect_hours * 3600)
 
     # --- what the world does to processes
 

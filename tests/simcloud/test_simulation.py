@@ -151,9 +151,7 @@ def test_the_printed_command_shows_the_same_violation_again() -> None:
     words = [sys.executable, "-m", "tallygate", "simulate", "--bug", "one_listing_is_enough", "--seed", str(seed)]
 
     def run(command: list[str]) -> tuple[int, dict[str, object]]:
-        done = subprocess.run(
-            [*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         return done.returncode, json.loads(done.stdout)
 
     code, first = run(words)
@@ -226,7 +224,7 @@ def test_a_fault_that_breaks_timers_never_strikes_where_they_are_said_to_work() 
 
 def test_after_the_last_fault_five_rounds_are_enough(tmp_path: Path) -> None:
     assert simulation.ROUNDS == 5
-    assert simulation._PATIENCE == (int(NEWBORN.total_seconds()) + 600) * SECOND
+    assert (int(NEWBORN.total_seconds()) + 600) * SECOND == simulation._PATIENCE
     run = Simulation(Settings(seed=1), tmp_path)
     try:
         assert run.run().is_clean
