@@ -48,7 +48,7 @@ bench: $(VENV)/.dev ## measure; every figure is a ratio between two ways, side b
 schema: $(VENV)/.dev ## write the schema snapshots from the migrations
 	@$(BIN)/python schema/snapshot.py
 
-docs: $(VENV)/.core ## write the documents that are generated from the code
+docs: $(VENV)/.dev ## write the documents that are generated from the code
 	@$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.lock ## write requirements.lock again: every dependency with its hashes, no download address

@@ -1,6 +1,6 @@
 """Write the documents that are generated from the code. ``make docs`` runs this; a test compares the result.
 
-    python docs/generate.py            writes docs/errors.md and the table in docs/configuration.md
+    python docs/generate.py            writes docs/errors.md, the table in docs/configuration.md, those in docs/simulation.md
     python docs/generate.py --check    writes nothing; exit 1 when a document is out of date
 
 Nothing else in docs/ is generated.
@@ -9,7 +9,7 @@ Nothing else in docs/ is generated.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tallygate import config, errors
@@ -70,7 +70,35 @@ def configuration() -> str:
     return text.partition("\n| Setting |")[0] + "\n" + config.table()
 
 
-DOCUMENTS = {HERE / "errors.md": catalogue, HERE / "configuration.md": configuration}
+def simulation() -> str:
+    """The text of docs/simulation.md: what is written there by hand, and the tables between their marks."""
+    from tallygate.simcloud import bugs, faults, invariants
+
+    tables = {
+        "faults": _table(("Fault", "What happens"), faults.SAYS.items()),
+        "invariants": _table(("Invariant", "Promise"), invariants.INVARIANTS.items()),
+        "planted mistakes": bugs.table(),
+    }
+    text = (HERE / "simulation.md").read_text(encoding="utf-8")
+    for name, table in tables.items():
+        head, mark, rest = text.partition(f"<!-- {name}, written by make docs -->\n")
+        _, end, tail = rest.partition(f"<!-- end of {name} -->")
+        if not mark or not end:
+            raise SystemExit(f"simulation.md has lost its marks for: {name}")
+        text = f"{head}{mark}\n{table}\n{end}{tail}"
+    return text
+
+
+def _table(heads: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f"| {heads[0]} | {heads[1]} |", "|---|---|", *(f"| `{name}` | {says} |" for name, says in rows)]
+    return "\n".join(lines) + "\n"
+
+
+DOCUMENTS = {
+    HERE / "errors.md": catalogue,
+    HERE / "configuration.md": configuration,
+    HERE / "simulation.md": simulation,
+}
 
 
 def main() -> int:

@@ -153,3 +153,11 @@ def on_database(server: str, name: str) -> str:
     """The server's URL with another database name."""
     head, _, query = server.partition("?")
     return f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many runs of the pretend world the time was enough for."""
+    reports = terminalreporter.stats.get("passed", [])
+    seeds = [value for report in reports for name, value in report.user_properties if name == "simulated_seeds"]
+    if seeds:
+        terminalreporter.write_line(f"{sum(seeds):,} seeds of the pretend world were run")

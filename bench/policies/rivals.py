@@ -222,9 +222,7 @@ class NoGate:
             process.family.wait(process, int(seconds * SECOND), "call")
             process.reach("call")
 
-        return sim_provider(
-            self.world, name, install_id=INSTALL, name=name, clock=process, waiting=waiting, strict=False
-        )
+        return sim_provider(self.world, name, install_id=INSTALL, name=name, waiting=waiting, strict=False)
 
     def _terminate(self, provider: SimProvider, machine_id: str) -> None:
         try:

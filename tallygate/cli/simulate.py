@@ -1,6 +1,7 @@
 """``tallygate simulate``: the whole system in a pretend world of three clouds, and every promise checked after every event."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +13,11 @@ from .options import Json
 from .output import note, progress, show, show_columns, show_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..simcloud.bugs import Bug
     from ..simcloud.campaign import Report
-    from ..simcloud.simulation import Settings
+    from ..simcloud.simulation import Outcome, Settings
 
 SEEDS_MAX = 10_000_000
 JOBS_MAX = 1_000_000
@@ -40,11 +43,24 @@ def simulate(
         str | None,
         typer.Option("--scheduler-dies-at", metavar="SECONDS", help="Everything dies so long after the first machine."),
     ] = None,
+    watchers: Annotated[
+        str | None, typer.Option("--watchers", metavar="N", help="So many watchers; else one or two, by the seed.")
+    ] = None,
+    longest: Annotated[
+        str, typer.Option("--longest", metavar="SECONDS", help="The longest estimate of a job.")
+    ] = "21600",
+    rate: Annotated[
+        list[str] | None,
+        typer.Option("--rate", metavar="FAULT=N", help="Let a fault strike N times in a million. May be repeated."),
+    ] = None,
     bug: Annotated[str | None, typer.Option("--bug", metavar="NAME", help="Plant a known mistake.")] = None,
     bugs: Annotated[
         bool, typer.Option("--bugs", help="Look for every planted mistake, a table as the answer.")
     ] = False,
     log: Annotated[bool, typer.Option("--log", help="Print the event log of the one run.")] = False,
+    regressions: Annotated[
+        str | None, typer.Option("--regressions", metavar="FILE", help="Append runs that break a promise to this file.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Run the whole system in a pretend world of three clouds with faults, and check every promise after every event.
@@ -78,13 +94,17 @@ def simulate(
         scheduler_dies_at=None
         if scheduler_dies_at is None
         else flags.whole("--scheduler-dies-at", scheduler_dies_at, low=0, high=SECONDS_MAX),
+        watchers=None if watchers is None else flags.whole("--watchers", watchers, low=1, high=100),
+        longest=flags.whole("--longest", longest, low=30, high=SECONDS_MAX),
+        rates=_rates(rate or []),
     )
+    kept = None if regressions is None else Path(regressions)
     count = flags.whole("--seeds", seeds, low=1, high=SEEDS_MAX)
     workers = flags.whole("--processes", processes, low=1, high=256)
     if bugs:
         return _bugs(range(start, start + count), workers, as_json=json)
     if seed is not None:
-        return _one(plain, bug, log=log, as_json=json)
+        return _one(plain, bug, log=log, kept=kept, as_json=json)
     clock = SystemClock()
     until = None
     if minutes is not None:
@@ -98,10 +118,11 @@ def simulate(
         bug=None if bug is None else _bug(bug),
         say=progress(),
     )
-    return _show(report, as_json=json)
+    _keep(kept, report.broken)
+    return _show(report, count, as_json=json)
 
 
-def _one(settings: "Settings", bug: str | None, *, log: bool, as_json: bool) -> int:
+def _one(settings: "Settings", bug: str | None, *, log: bool, kept: Path | None, as_json: bool) -> int:
     from contextlib import nullcontext
 
     from ..simcloud.bugs import settings_for
@@ -113,6 +134,7 @@ def _one(settings: "Settings", bug: str | None, *, log: bool, as_json: bool) -> 
     with nullcontext() if planted is None else planted.plant():
         outcome = run(settings, log=show if log else None)
     said = [str(each) for each in outcome.violations]
+    _keep(kept, [outcome] if said else [])
     if as_json:
         show_json(
             {
@@ -141,23 +163,64 @@ def _one(settings: "Settings", bug: str | None, *, log: bool, as_json: bool) -> 
 
 def _bugs(seeds: range, processes: int, *, as_json: bool) -> int:
     from ..simcloud import campaign
-    from ..simcloud.bugs import all_bugs, table
+    from ..simcloud.bugs import all_bugs
 
     catches = campaign.hunt_all(list(all_bugs()), seeds, processes=processes, say=progress())
     survived = [catch.bug.name for catch in catches if not catch.is_caught]
     if as_json:
         show_json(
             [
-                {"bug": each.bug.name, "caught": each.is_caught, "seed": each.seed, "seeds": each.seeds}
+                {
+                    "bug": each.bug.name,
+                    "caught": each.is_caught,
+                    "by": sorted(name for name in each.bug.caught_by if each.invariants[name]),
+                    "seed": each.seed,
+                    "seeds": each.seeds,
+                }
                 for each in catches
             ]
         )
     else:
-        show(table(catches))
+        show_columns(
+            [
+                (
+                    each.bug.name,
+                    ", ".join(name for name in each.bug.caught_by if each.invariants[name]) or "NOBODY",
+                    "-" if each.seed is None else each.seed,
+                    each.seeds,
+                )
+                for each in catches
+            ],
+            ("PLANTED MISTAKE", "CAUGHT BY", "SEED", "SEEDS LOOKED AT"),
+        )
     if survived:
         raise CheckFailed(f"{len(survived)} of {len(catches)} planted mistakes survived: {', '.join(survived)}")
     note(f"All {len(catches)} planted mistakes were caught")
     return 0
+
+
+def _keep(file: Path | None, broken: "Sequence[Outcome]") -> None:
+    from ..simcloud import campaign
+
+    if file is None or not broken:
+        return
+    try:
+        kept = campaign.keep_regressions(file, broken)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+    note(f"{kept} run{'' if kept == 1 else 's'} appended to {file}")
+
+
+def _rates(words: "Sequence[str]") -> dict[str, int]:
+    from ..simcloud.faults import FAULTS
+
+    rates: dict[str, int] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in FAULTS or not equals:
+            raise UsageError(f"--rate {word!r} names no fault", cure=f"Use NAME=N with one of: {', '.join(FAULTS)}")
+        rates[name] = flags.whole("--rate", value, low=0, high=1_000_000)
+    return rates
 
 
 def _bug(name: str) -> "Bug":
@@ -169,7 +232,8 @@ def _bug(name: str) -> "Bug":
     return found
 
 
-def _show(report: "Report", *, as_json: bool) -> int:
+def _show(report: "Report", count: int, *, as_json: bool) -> int:
+    code = 130 if report.interrupted else 1 if report.broken else 0
     if as_json:
         show_json(
             {
@@ -178,10 +242,12 @@ def _show(report: "Report", *, as_json: bool) -> int:
                 "faults": report.faults,
                 "broken": list(report.lines()),
                 "ended_early": report.ended_early,
+                "interrupted": report.interrupted,
                 "counts": dict(sorted(report.counts.items())),
             }
         )
-        return 1 if report.broken else 0
+        _say_how_far(report, count)
+        return code
     for line in report.lines():
         show(line)
     shown = [(name, f"{report.counts[name]:,}") for name in sorted(report.counts) if report.counts[name]]
@@ -199,4 +265,14 @@ def _show(report: "Report", *, as_json: bool) -> int:
         ],
         ("SEEDS", "TIMERS WORK", "EVENTS", "FAULTS", "BROKEN"),
     )
-    return 1 if report.broken else 0
+    _say_how_far(report, count)
+    return code
+
+
+def _say_how_far(report: "Report", count: int) -> None:
+    """When it did not come to the end: how far, and how to go on."""
+    if report.interrupted:
+        again = "" if report.following is None else f"; go on with --from {report.following}"
+        note(f"Interrupted after {report.seeds:,} of {count:,} seeds{again}")
+    elif report.ended_early:
+        note(f"The time was up after {report.seeds:,} of {count:,} seeds")

@@ -77,17 +77,17 @@ def _extended(
         )
     later = replace(
         leased,
-        run_seconds_max=attempt.run_seconds_max + more,
-        not_after=attempt.not_after + timedelta(seconds=more),
+        run_seconds_max=leased.run_seconds_max + more,
+        not_after=leased.not_after + timedelta(seconds=more),
         warned_percent=0,
         lease_owner=None,
         lease_until=None,
     )
     amount = added_cost(
-        attempt.offer,
+        leased.offer,
         terms,
-        attempt.price_max,
-        seconds=attempt.run_seconds_max,
+        leased.price_max,
+        seconds=leased.run_seconds_max,
         more=more,
         disk_gib=job.spec.disk_gib,
     )

@@ -210,12 +210,19 @@ class JobStore(Protocol):
 
     def attempts(self, job_id: str) -> list[Attempt]: ...
 
-    def open_attempts(self) -> list[Attempt]: ...
+    def open_attempts(self, provider: str) -> list[Attempt]:
+        """The attempts at one provider whose machine may exist, oldest first."""
+        ...
+
+    def count_open_attempts(self) -> int:
+        """How many there are at all providers."""
+        ...
 
     def attempt_with(self, token: str) -> Attempt | None: ...
 
     def lease(self, attempt: Attempt, *, owner: str, until: datetime, now: datetime) -> Attempt | None:
-        """Take the attempt for ``owner``: its fence rises. None when somebody else took it since it was read."""
+        """Take the attempt for ``owner``: its fence rises. The attempt as it is now, which may say more than when it was
+        read; None when somebody else took it since, or its state has moved on."""
         ...
 
     def save_attempt(self, attempt: Attempt, *, was: Attempt) -> bool:

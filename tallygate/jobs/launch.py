@@ -217,14 +217,20 @@ class Launcher:
                 chosen, rest = fitting[0], fitting[1:]
                 moved = replace(job, offer=chosen.offer, run_seconds_max=chosen.run_seconds_max, updated_at=now)
                 self._store.save_job(moved, was=job)
-                attempt = self._attempt(moved, chosen, number=attempt.number + 1, now=now)
-                self._store.add_attempt(attempt)
-                following = moved, attempt, rest
-            else:
-                self.end_unlaunched(job, refusal.message)
+                if self.is_wanted(job.id):
+                    attempt = self._attempt(moved, chosen, number=attempt.number + 1, now=now)
+                    self._store.add_attempt(attempt)
+                    following = moved, attempt, rest
+            if following is None:
+                self.end_unlaunched(self._store.get(job.id), refusal.message)
             self._passing(Milestone.REFUSAL_WRITTEN)
         self._passing(Milestone.REFUSAL_COMMITTED)
         return following
+
+    def is_wanted(self, job_id: str) -> bool:
+        """Whether nobody has asked the job to end. Asked in a transaction that has written the job's row before, so that
+        the answer stands until it commits: a job was read long ago when its launcher was held up since."""
+        return self._store.get(job_id).stop_requested_at is None
 
     def end_unlaunched(self, job: Job, reason: str) -> None:
         """Close a job whose last attempt certainly has no machine: everything not yet spent is free again."""

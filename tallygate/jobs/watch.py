@@ -121,7 +121,7 @@ class Watcher:
                 report.problems.append(f"{name}: {error.message}")
                 continue
             self._reconcile_provider(provider, report)
-        report.open_attempts = len(self._store.open_attempts())
+        report.open_attempts = self._store.count_open_attempts()
         return report
 
     def _reconcile_provider(self, provider: Provider, report: ReconcileReport) -> None:
@@ -130,9 +130,7 @@ class Watcher:
             report.problems.append(f"{provider.name}: the listing is incomplete ({listing.problem})")
         report.seen += len(listing.launches)
         by_token = listing.by_token()
-        for attempt in self._store.open_attempts():
-            if attempt.offer.provider != provider.name:
-                continue
+        for attempt in self._store.open_attempts(provider.name):
             leased = self._lease(attempt)
             if leased is None:
                 continue
@@ -155,9 +153,11 @@ class Watcher:
             launch = min(found, key=lambda each: each.launched_at)
             job = self._launcher.record_live(job, attempt, launch)
             report.did(f"job {job.id}: adopted {launch.id}")
-            attempt = self._reread(attempt)
-            if not attempt.state.is_open:
+            adopted = self._reread(attempt)  # whoever recorded it gave the lease back
+            leased = self._lease(adopted) if adopted.state.is_open else None
+            if leased is None:
                 return
+            attempt = leased
         for extra in found:
             if extra.id != attempt.machine_id and extra.state is not MachineState.ENDED:
                 self._terminate(provider, extra.id, job, "a second machine of the same attempt", report)
@@ -177,12 +177,12 @@ class Watcher:
         if provider.terms.token_lasts and now < attempt.not_after:
             self._launcher.carry_out(job, attempt)
             report.did(f"job {job.id}: launched again under the same token")
-        elif listing.complete and listing.began_at > attempt.worst_case_end + GRACE:
+        elif listing.complete and listing.began_at > _last_birth(provider, attempt) + GRACE:
             certain = provider.terms.remembers_ended
             void = replace(
                 attempt,
                 state=AttemptState.VOID,
-                ended_at=None if certain else attempt.worst_case_end,
+                ended_at=None if certain else _last_birth(provider, attempt),
                 end_source=None if certain else NEVER_SEEN,
                 end_reason="no machine appeared",
                 lease_owner=None,
@@ -212,7 +212,7 @@ class Watcher:
         if shown is not None or not asked.complete:
             self._release_lease(attempt)
             return
-        since = attempt.missing_since or listing.began_at
+        since = attempt.missing_since or asked.began_at  # when the listing was begun it may still have been there
         if attempt.missing_since is None or listing.began_at < since + GRACE:
             marked = replace(attempt, missing_since=since, lease_owner=None, lease_until=None)
             self._store.save_attempt(marked, was=attempt)
@@ -355,17 +355,22 @@ class Watcher:
                 self._book.settle(job_id=job.id, target=metered, final=False)
             self._store.save_job(finished, was=job)
             if again is not None:
-                relaunched = replace(
-                    finished, state=JobState.LAUNCHING, offer=again.offer, exit_status=None, updated_at=now
-                )
-                self._store.save_job(relaunched, was=finished)
-                following = self._launcher.requeue(relaunched, again, number=attempt.number + 1)
+                following = self._relaunch(finished, again, number=attempt.number + 1, now=now)
             self._passing(Milestone.SETTLEMENT_WRITTEN)
         self._passing(Milestone.END_COMMITTED)
         report.did(f"job {job.id}: {state}, {reason}; metered ${metered.shown(4)}")
         if following is not None:
             self._launcher.carry_out(self._store.get(job.id), following)
             report.did(f"job {job.id}: launched again as attempt {following.number}")
+
+    def _relaunch(self, job: Job, again: Estimate, *, number: int, now: datetime) -> Attempt | None:
+        """The next attempt of an interrupted job, or its end when somebody has asked for that in the meantime."""
+        if not self._launcher.is_wanted(job.id):
+            self._launcher.end_unlaunched(self._store.get(job.id), "asked to end")
+            return None
+        relaunched = replace(job, state=JobState.LAUNCHING, offer=again.offer, exit_status=None, updated_at=now)
+        self._store.save_job(relaunched, was=job)
+        return self._launcher.requeue(relaunched, again, number=number)
 
     def _again(self, job: Job, attempt: Attempt, metered: Money) -> Estimate | None:
         """The next attempt's bounds inside what the bills of all attempts so far leave of the hold at the worst, or None
@@ -455,6 +460,12 @@ def _outcome(
     if said is not None and said.reason not in ("interrupted", "stopped"):
         return JobState.FAILED, f"the machine could not run it ({said.reason}): {said.detail}"
     return JobState.INTERRUPTED, launch.end_reason or "the machine went away"
+
+
+def _last_birth(provider: Provider, attempt: Attempt) -> datetime:
+    """Until when an attempt that shows no machine may still have one: a request can be carried out late, and a cloud shows
+    late what it has made. Not where a listing shows every machine there ever was."""
+    return attempt.worst_case_end + (timedelta() if provider.terms.remembers_ended else NEWBORN)
 
 
 def _is_overdue(launch: Launch, now: datetime) -> bool:

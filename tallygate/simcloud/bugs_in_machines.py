@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..errors import LaunchRefused, NoMatchingOffer, OutcomeUnknown, ProviderError, Unavailable
@@ -18,8 +18,15 @@ from ..jobs.watch import ReconcileReport, Watcher
 from ..pricing.estimate import Estimate
 from ..providers.base import Launch, LaunchOrder, Listing, MachineState, Provider
 from ..store.jobs import JobRepository
+from ..times import Clock
 from .bugs import patch, planting
-from .provider import SimProvider
+
+CROWDED: Mapping[str, Any] = {
+    "jobs": 30,
+    "watchers": 4,
+    "rates": {"pause": 200_000, "crash": 0, "disk_full": 0, "database_locked": 0},
+}
+"""Runs in which many processes look after the same jobs, and each of them is often held up."""
 
 # --- launching
 
@@ -126,7 +133,7 @@ def _(stack: ExitStack) -> None:
     patch(stack, Launcher, "carry_out", carry_out)
 
 
-@planting("never_too_late", "a launcher that was held up calls all the same", "R9")
+@planting("never_too_late", "a launcher that was held up calls all the same", "R9", rates={"pause": 300_000})
 def _(stack: ExitStack) -> None:
     patch(stack, Launcher, "_late", lambda self, attempt: None)
 
@@ -164,7 +171,13 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, Watcher, "_missing", missing)
 
 
-@planting("newborns_go_missing", "a machine may be missing as soon as it was launched", "R7", was_ours=True)
+@planting(
+    "newborns_go_missing",
+    "a machine may be missing as soon as it was launched",
+    "R7",
+    was_ours=True,
+    rates={"delayed_visibility": 900_000},
+)
 def _(stack: ExitStack) -> None:
     patch(stack, jobs_watch, "NEWBORN", timedelta())
 
@@ -274,7 +287,7 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, Watcher, "_reason_to_stop", reason)
 
 
-@planting("stopped_jobs_come_back", "an interrupted job is launched again although it was asked to end", "J4")
+@planting("stopped_jobs_come_back", "an interrupted job is launched again although it was asked to end", "J4", jobs=30)
 def _(stack: ExitStack) -> None:
     def outcome(job: Job, *others: Any) -> Any:
         return was(replace(job, stop_requested_at=None), *others)
@@ -284,6 +297,71 @@ def _(stack: ExitStack) -> None:
 
     was = patch(stack, jobs_watch, "_outcome", outcome)
     was_again = patch(stack, Watcher, "_again", again)
+    patch(stack, Launcher, "is_wanted", lambda self, job_id: True)
+
+
+@planting(
+    "decides_on_what_it_read_before",
+    "whether a job is still wanted is what its row said before the launcher was held up",
+    "J4",
+    was_ours=True,
+    **CROWDED,
+)
+def _(stack: ExitStack) -> None:
+    patch(stack, Launcher, "is_wanted", lambda self, job_id: True)
+
+
+@planting(
+    "adopts_and_goes_on_unleased",
+    "a watcher that has adopted a machine judges it without a lease of its own",
+    "J2",
+    "R12",
+    was_ours=True,
+    **CROWDED,
+)
+def _(stack: ExitStack) -> None:
+    def lease(self: Watcher, attempt: Attempt) -> Attempt | None:
+        return attempt if attempt.machine_id is not None and attempt.metered_seconds == 0 else was(self, attempt)
+
+    was = patch(stack, Watcher, "_lease", lease)
+
+
+@planting(
+    "a_listing_is_of_its_beginning",
+    "what a listing does not show was gone when it was begun, however long it took",
+    *("R8", "M17"),
+    was_ours=True,
+    rates={"slow_call": 700_000},
+)
+def _(stack: ExitStack) -> None:
+    class Backdated(_Whole):
+        def __init__(self, provider: Any, began_at: datetime) -> None:
+            super().__init__(provider)
+            self._began_at = began_at
+
+        def describe(self, ids: Sequence[str] | None = None) -> Listing:
+            listing: Listing = self._provider.describe(ids)
+            return replace(listing, began_at=self._began_at)
+
+    def missing(
+        self: Watcher, provider: Provider, listing: Listing, job: Job, attempt: Attempt, report: ReconcileReport
+    ) -> None:
+        was(self, Backdated(provider, listing.began_at), listing, job, attempt, report)
+
+    was = patch(stack, Watcher, "_missing", missing)
+
+
+@planting(
+    "void_at_the_deadline",
+    "an intent without a machine is void when its time is over, although a request may still be on its way",
+    "R7",
+    was_ours=True,
+    longest=30,
+    watchers=4,
+    rates={"late_execution": 600_000, "crash": 0, "pause": 0},
+)
+def _(stack: ExitStack) -> None:
+    patch(stack, jobs_watch, "_last_birth", lambda provider, attempt: attempt.worst_case_end)
 
 
 @planting("ends_the_healthy", "a machine is told to end at the first sight of it", "R6")
@@ -325,7 +403,15 @@ def _(stack: ExitStack) -> None:
     patch(stack, Watcher, "_without_machine", without)
 
 
-@planting("never_adopts", "a machine of an unanswered launch is not taken for the attempt's", "R5", "R7", "M17", "R6")
+@planting(
+    "never_adopts",
+    "a machine of an unanswered launch is not taken for the attempt's",
+    "R5",
+    "R7",
+    "M17",
+    "R6",
+    rates={"lost_reply": 500_000},
+)
 def _(stack: ExitStack) -> None:
     def together(
         self: Watcher, provider: Any, listing: Listing, attempt: Attempt, found: Sequence[Launch], report: Any
@@ -352,12 +438,20 @@ def _(stack: ExitStack) -> None:
     rates={"clock_step": 600_000},
 )
 def _(stack: ExitStack) -> None:
-    def describe(self: SimProvider, ids: Sequence[str] | None = None) -> Listing:
-        began_at = self._clock.now()
-        listing: Listing = was(self, ids)
-        return replace(listing, began_at=began_at)
+    class Dated(_Whole):
+        def __init__(self, provider: Any, clock: Clock) -> None:
+            super().__init__(provider)
+            self._clock = clock
 
-    was = patch(stack, SimProvider, "describe", describe)
+        def describe(self, ids: Sequence[str] | None = None) -> Listing:
+            began_at = self._clock.now()
+            listing: Listing = self._provider.describe(ids)
+            return replace(listing, began_at=began_at)
+
+    def reconcile(self: Watcher, provider: Any, report: ReconcileReport) -> None:
+        was(self, Dated(provider, self._clock), report)
+
+    was = patch(stack, Watcher, "_reconcile_provider", reconcile)
 
 
 @planting("forgets_what_earlier_attempts_cost", "a job is metered its last attempt only", "J2")
@@ -371,12 +465,31 @@ def _(stack: ExitStack) -> None:
 # --- leases
 
 
+@planting(
+    "leases_what_it_has_read",
+    "a lease is given on the row as it was read, not as it is",
+    *("J2", "R12"),
+    was_ours=True,
+    **CROWDED,
+)
+def _(stack: ExitStack) -> None:
+    def lease(self: JobRepository, attempt: Attempt, *, owner: str, **more: Any) -> Attempt | None:
+        leased: Attempt | None = was(self, attempt, owner=owner, **more)
+        if leased is None:
+            return None
+        return replace(attempt, fence=leased.fence, lease_owner=owner, lease_until=leased.lease_until)
+
+    was = patch(stack, JobRepository, "lease", lease)
+
+
 @planting("takes_any_lease", "a lease is taken whoever holds it", "R12")
 def _(stack: ExitStack) -> None:
     patch(stack, jobs_watch, "may_be_taken", lambda attempt, process, now: True)
 
 
-@planting("fences_do_not_hold", "a write goes through whatever the row's fence has become", "R12", "R15", "X1")
+@planting(
+    "fences_do_not_hold", "a write goes through whatever the row's fence has become", "R12", "R15", "X1", **CROWDED
+)
 def _(stack: ExitStack) -> None:
     def save_attempt(self: JobRepository, attempt: Attempt, *, was: Attempt) -> bool:
         current = self.attempt_with(attempt.token)
@@ -384,14 +497,6 @@ def _(stack: ExitStack) -> None:
         return before(self, replace(attempt, fence=current.fence), was=replace(was, state=current.state))  # type: ignore[no-any-return]
 
     before = patch(stack, JobRepository, "save_attempt", save_attempt)
-
-
-@planting("ended_jobs_run_again", "a job's row is written back whatever it has become", "R15", "X1")
-def _(stack: ExitStack) -> None:
-    def save_job(self: JobRepository, job: Job, *, was: Job) -> bool:
-        return before(self, job, was=replace(was, state=self.get(job.id).state))  # type: ignore[no-any-return]
-
-    before = patch(stack, JobRepository, "save_job", save_job)
 
 
 # --- what several of them use

@@ -43,6 +43,20 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, Place, "unused", unused)
 
 
+@planting(
+    "budgets_of_double_size",
+    "a budget is kept with twice the limit that was asked for",
+    "M13",
+    jobs=60,
+    strict=True,
+)
+def _(stack: ExitStack) -> None:
+    def add_budget(self: Book, *, limit: Money, **more: Any) -> Any:
+        return was(self, limit=limit.times(2), **more)
+
+    was = patch(stack, Book, "add_budget", add_budget)
+
+
 @planting("only_the_jobs_own_account", "money is held on the job's own account and on no budget", "D04")
 def _(stack: ExitStack) -> None:
     def authorize(self: Book, *, budgets: Sequence[Any], **more: Any) -> list[Hold]:
@@ -154,7 +168,12 @@ def _(stack: ExitStack) -> None:
 
 
 @planting(
-    "frees_what_was_never_seen", "what no listing shows any more is taken never to have been", "M17", was_ours=True
+    "frees_what_was_never_seen",
+    "what no listing shows any more is taken never to have been",
+    "M17",
+    was_ours=True,
+    strict=True,
+    rates={"crash": 100_000, "lost_reply": 500_000, "outage": 400_000, "expired_credentials": 300_000},
 )
 def _(stack: ExitStack) -> None:
     def most(self: Launcher, job: Job, attempts: Sequence[Attempt]) -> Money:
@@ -213,13 +232,26 @@ def _(stack: ExitStack) -> None:
     was = patch(stack, jobs_extend, "extend", extend)
 
 
-@planting("extends_twice_for_one_key", "an extension that is repeated under its key extends again", "J1", was_ours=True)
+@planting(
+    "extends_twice_for_one_key",
+    "an extension that is repeated under its key extends again",
+    "J1",
+    was_ours=True,
+    jobs=30,
+    rates={"crash": 60_000},
+)
 def _(stack: ExitStack) -> None:
     patch(stack, Book, "extension", lambda self, *, job_id, key: None)
 
 
 @planting(
-    "extends_without_lease", "an extension is written beside a watcher that writes too", "R12", "J1", was_ours=True
+    "extends_without_lease",
+    "an extension is written beside a watcher that writes too",
+    *("R12", "J1"),
+    was_ours=True,
+    jobs=30,
+    watchers=4,
+    rates={"pause": 200_000, "crash": 0, "disk_full": 0, "database_locked": 0},
 )
 def _(stack: ExitStack) -> None:
     class Unleased:

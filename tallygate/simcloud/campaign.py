@@ -5,9 +5,12 @@ seeds --> runs, several at a time --> one report: how many, what happened in the
 
 from __future__ import annotations
 
+import gc
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..times import Clock
 from .bugs import Bug, Catch, all_bugs, hunt, settings_for
+from .faults import FAULTS
 from .simulation import Outcome, Settings, simulate
 
 Say = Callable[[str], None]
@@ -47,7 +51,8 @@ HAPPENINGS = (
 
 @dataclass(slots=True)
 class Report:
-    """What came of many runs. ``broken`` are those that broke a promise; ``ended_early``: the time was up."""
+    """What came of many runs. ``broken`` are those that broke a promise; ``ended_early``: the time was up;
+    ``interrupted``: somebody pressed Control-C, and ``following`` is the first seed that was not run."""
 
     seeds: int = 0
     strict: int = 0
@@ -57,6 +62,8 @@ class Report:
     broken: list[Outcome] = field(default_factory=list)
     seconds: int = 0
     ended_early: bool = False
+    interrupted: bool = False
+    following: int | None = None
 
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
@@ -96,26 +103,41 @@ def run_seeds(
     report = Report()
     started = clock.now()
     source = iter(seeds)
-    with ProcessPoolExecutor(processes) as pool:
-        waiting: set[Future[Outcome]] = set()
-        while True:
-            over = until is not None and clock.now() >= until
-            report.ended_early = report.ended_early or over
-            while not over and len(report.broken) < broken_max and len(waiting) < processes * _AHEAD:
-                seed = next(source, None)
-                if seed is None:
+    with ProcessPoolExecutor(processes, initializer=_begin) as pool:
+        waiting: dict[Future[Outcome], int] = {}
+        try:
+            while True:
+                over = until is not None and clock.now() >= until
+                report.ended_early = report.ended_early or over
+                while not over and len(report.broken) < broken_max and len(waiting) < processes * _AHEAD:
+                    seed = next(source, None)
+                    if seed is None:
+                        break
+                    task = pool.submit(_one, replace(plain, seed=seed), None if bug is None else bug.name)
+                    waiting[task] = seed
+                if not waiting:
                     break
-                waiting.add(pool.submit(_one, replace(plain, seed=seed), None if bug is None else bug.name))
-            if not waiting:
-                break
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for outcome in sorted((each.result() for each in done), key=lambda each: each.settings.seed):
-                report.add(outcome)
-                if say is not None:
-                    _tell(say, report, outcome)
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for outcome in sorted((each.result() for each in done), key=lambda each: each.settings.seed):
+                    report.add(outcome)
+                    if say is not None:
+                        _tell(say, report, outcome)
+                for each in done:
+                    del waiting[each]
+        except KeyboardInterrupt:
+            report.interrupted = True
+            report.following = min(waiting.values(), default=None)
+            for each in waiting:
+                each.cancel()  # those that run take a moment more and tidy up after themselves
     report.seconds = int((clock.now() - started).total_seconds())
     report.broken.sort(key=lambda each: each.settings.seed)
     return report
+
+
+def _begin() -> None:
+    """A process that runs seeds: Control-C is for whoever started it, and little garbage is not worth a search."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _tell(say: Say, report: Report, outcome: Outcome) -> None:
@@ -137,11 +159,13 @@ def hunt_all(
     names: Sequence[str], seeds: range, *, processes: int, catches_wanted: int = 1, say: Say | None = None
 ) -> list[Catch]:
     """Look for several bugs, a process each; the catches in the order of the names."""
-    with ProcessPoolExecutor(processes) as pool:
-        started = {name: pool.submit(_hunt, name, seeds, catches_wanted) for name in names}
+    pool = None if processes == 1 else ProcessPoolExecutor(processes, initializer=_begin)
+    with nullcontext() if pool is None else pool:
+        started = {name: None if pool is None else pool.submit(_hunt, name, seeds, catches_wanted) for name in names}
         found = []
         for name, future in started.items():
-            seed, looked, caught, invariants = future.result()
+            result = _hunt(name, seeds, catches_wanted) if future is None else future.result()
+            seed, looked, caught, invariants = result
             catch = Catch(bug=all_bugs()[name], seeds=looked, caught=caught, seed=seed, invariants=invariants)
             found.append(catch)
             if say is not None:
@@ -155,32 +179,67 @@ def _hunt(name: str, seeds: range, catches_wanted: int) -> tuple[int | None, int
     return catch.seed, catch.seeds, catch.caught, catch.invariants
 
 
+# --- the file of runs that once broke a promise
+
+_WHOLE = ("jobs", "hours", "scheduler_dies_at", "watchers", "longest")
+
+
+def regression(outcome: Outcome) -> str:
+    """A broken run as a line of the file."""
+    settings, plain = outcome.settings, Settings(seed=outcome.settings.seed)
+    words = [str(settings.seed)]
+    words += [f"{name}={getattr(settings, name)}" for name in _WHOLE if getattr(settings, name) != getattr(plain, name)]
+    if settings.strict is not None:
+        words.append(f"strict={'yes' if settings.strict else 'no'}")
+    if settings.store == "file":
+        words.append("store=file")
+    words += [f"rate.{name}={rate}" for name, rate in sorted(settings.rates.items())]
+    return f"{' '.join(words)}  # {', '.join(sorted({each.invariant for each in outcome.violations}))}"
+
+
+def keep_regressions(file: Path, outcomes: Iterable[Outcome]) -> int:
+    """Append the runs that the file does not have yet; how many they were."""
+    known = {_words(line) for line in file.read_text(encoding="utf-8").splitlines()} if file.exists() else set()
+    fresh = [line for line in map(regression, outcomes) if _words(line) not in known]
+    if fresh:
+        with file.open("a", encoding="utf-8") as target:
+            target.writelines(f"{line}\n" for line in fresh)
+    return len(fresh)
+
+
 def regressions(file: Path) -> list[Settings]:
     """The runs kept in a file: a line is a seed and settings that differ, ``8817 jobs=20 strict=yes``; ``#`` begins a note."""
     kept = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        words = line.partition("#")[0].split()
+        words = _words(line)
         if words:
             kept.append(_settings(words, f"{file.name}:{number}"))
     return kept
+
+
+def _words(line: str) -> tuple[str, ...]:
+    return tuple(line.partition("#")[0].split())
 
 
 def _settings(words: Sequence[str], where: str) -> Settings:
     settings = Settings(seed=_number(words[0], where))
     for word in words[1:]:
         name, _, value = word.partition("=")
-        if name == "strict":
+        kind, _, fault = name.partition(".")
+        if name == "strict" and value in ("yes", "no"):
             settings = replace(settings, strict=value == "yes")
-        elif name in ("jobs", "hours", "scheduler_dies_at"):
+        elif name in _WHOLE:
             settings = replace(settings, **{name: _number(value, where)})  # type: ignore[arg-type]
         elif name == "store" and value == "file":
             settings = replace(settings, store=value)
+        elif kind == "rate" and fault in FAULTS:
+            settings = replace(settings, rates={**settings.rates, fault: _number(value, where)})
         else:
             raise UsageError(f"{where}: {word!r} is no setting of a run")
     return settings
 
 
 def _number(text: str, where: str) -> int:
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"{where}: {text!r} is no whole number")
     return int(text)

@@ -62,6 +62,11 @@ class Fault:
         self._until.clear()
 
 
+_WORST = 20
+_WORST_MAX = 500_000
+"""How many times as often as usual a kind strikes that is at its worst in a run, and how often at the most."""
+
+
 class Faults:
     """Every kind of trouble of a world, by name. All are off until set."""
 
@@ -121,10 +126,14 @@ class Faults:
             self._all[name].rate = rate
 
     def swarm(self, chance: Stream, *, without: frozenset[str] = frozenset()) -> None:
-        """Rates for one run: a quarter of the kinds off, the others up to their most."""
+        """Rates for one run: a quarter of the kinds off, the others up to their most; in every other run one kind is at its
+        worst, for what only shows when the same thing goes wrong again and again."""
+        worst = chance.pick(self.names) if chance.below(2) else None
         for fault in self:
             off = chance.below(4) == 0
             rate = chance.between(1, fault.rate_max)
+            if fault.name == worst:
+                off, rate = False, min(_WORST_MAX, rate * _WORST)
             fault.rate = 0 if off or fault.name in without else rate
 
     def heal(self) -> None:
@@ -148,3 +157,38 @@ BREAKING_TIMERS = frozenset({"broken_timer", "wrong_machine_clock", "half_end", 
 
 ALWAYS = MILLION
 """The rate at which a fault strikes every time."""
+
+FAULTS = Faults(Timeline(0)).names
+"""The name of every kind."""
+
+SAYS: Mapping[str, str] = {
+    "lost_request": "a call never reaches the cloud; the caller waits for nothing",
+    "lost_reply": "a call has its effect and its answer is lost",
+    "late_execution": "a create call is answered by nothing and carried out seconds to minutes later",
+    "server_error": "the cloud answers with an error of its own, and a create call may have had its effect all the same",
+    "odd_body": "the answer to a create call is something that is no answer",
+    "throttling": "an account may make hardly any calls for a while",
+    "expired_credentials": "an account's credentials are refused for a while",
+    "outage": "an account's cloud does not answer for up to two hours",
+    "denied_terminate": "the cloud does not allow a machine to be ended",
+    "slow_call": "a call is on its way for up to two minutes",
+    "bill_outage": "the bill cannot be had for hours",
+    "partial_page": "a page of a listing does not come",
+    "repeated_row": "a machine is on a page twice",
+    "unrecognised_state": "a machine is in a state that nobody has heard of",
+    "delayed_visibility": "a machine is not shown for up to ten minutes after it was made",
+    "lying_terminate": "a terminate call says yes and does nothing, or less than it says",
+    "half_created": "a create call is refused after some of what it makes was made, which bills",
+    "leftover": "a disk or an address outlives its machine, and bills",
+    "lost_report": "a machine's report of its end is lost",
+    "hung_job": "a job comes to a standstill and never ends by itself",
+    "broken_timer": "a machine's own timer does not end it",
+    "wrong_machine_clock": "a machine's clock is wrong, so that it does not see its deadline",
+    "half_end": "a machine that ends itself stops short of it, and may bill on",
+    "crash": "a process dies between two acts or inside a transaction; on a store behind a network, while it commits",
+    "pause": "a process stands still for seconds to an hour and goes on as if nothing had been",
+    "clock_step": "the clock of a host is set forward or back by up to an hour",
+    "disk_full": "a write inside a transaction finds the disk full",
+    "database_locked": "a transaction cannot begin because another process holds the database",
+}
+"""What each kind is, for people."""

@@ -53,6 +53,7 @@ class Installation:
         self.database = database
         self.install_id = install_id
         self.folder = folder
+        self.bills = {name: SimBill(world, name, account=ACCOUNT, name=name) for name in PROVIDERS}
         self.invariants = Invariants(world, database, install_id=install_id, account=ACCOUNT, strict=strict)
 
     def desk(self, process: Process) -> Desk:
@@ -97,7 +98,6 @@ class Desk:
                 install_id=self._installation.install_id,
                 account=ACCOUNT,
                 name=name,
-                clock=self._process,
                 waiting=self._waiting,
                 intents=self._is_intended,
                 in_transaction=lambda: self._session.in_transaction,
@@ -230,7 +230,7 @@ class Desk:
     def collector(self) -> Collector:
         return Collector(
             store=ChargeRepository(self._session),
-            sources={name: SimBill(self._world, name, account=ACCOUNT, name=name) for name in PROVIDERS},
+            sources=self._installation.bills,
             snapshots=Snapshots(self._installation.folder / "charges", self._entropy),
             book=self.book,
             clock=self._process,

@@ -1,8 +1,8 @@
 """The promises, each a named check of the store against the truth.
 
 What the store says by itself is judged in ``records``; a provider's strictness in ``provider``. Checks that need both
-sides are here. True spend only grows, and what covers it changes only with a commit, so comparing the two at every
-commit that moves money, before and after it, and once more at the end, misses no instant.
+sides are here. True spend is compared with what covers it after every event and at every commit, before and after it;
+``spending`` knows when a comparison can be left out because it cannot fail yet.
 
     M   money      R   machines      T   time      A, B, D, J   the catalogue of failures and of one job's own sums
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..jobs.watch import NEWBORN
 from ..ledger.book import Book
 from ..money import Money
 from ..providers.base import (
@@ -30,6 +31,7 @@ from ..times import instant
 from .machines import Machine
 from .processes import Process, Write
 from .records import OPEN, Records, covered
+from .spending import Spending
 from .timeline import HOUR, SECOND, microseconds
 from .timeline import instant as moment
 from .world import World
@@ -54,8 +56,8 @@ INVARIANTS: Mapping[str, str] = {
     "R4": "no machine bills after its deadline and kill allowance (working timers)",
     "R5": "within five rounds after the last fault nothing is open, nothing of ours bills, nothing is stuck",
     "R6": "no healthy, foreign or protected machine is ever told to end by us",
-    "R7": "nothing is declared void or ended while its machine has not ended",
-    "R8": "an end on record was observed, and at the time on record",
+    "R7": "nothing is declared void or ended while its machine has not ended, or may still come",
+    "R8": "an end on record was observed, and at the time on record; one that nobody saw is never dated too early",
     "R9": "a create call holds the token of a committed intent, under the caller's own lease",
     "R10": "no transaction is open during a call",
     "R11": "a token has one set of parameters",
@@ -118,10 +120,10 @@ class Invariants:
         self.records.released = self._released
         self.records.finalised = self._finalised
         self._machines_seen = 0
+        self._late: set[str] = set()
+        self._spending = Spending(world, leave_out=lambda meter: meter.machine_id in self._late, compare=self._compare)
         self._of_job: dict[str, list[Machine]] = {}
         self._passes: dict[str, Pass] = {}
-        self.late_births = 0
-        """Machines that a delayed request made after their own deadline: they end themselves at boot, uncovered."""
 
     def found(self, invariant: str, detail: str) -> None:
         """Note a broken promise."""
@@ -134,39 +136,65 @@ class Invariants:
     def committed(self, process: Process, writes: Sequence[Write]) -> None:
         """After every commit: what was written, and whether it still covers what was spent."""
         self.records.committed(process, writes)
-        touched = {
-            str(values["job_id"]) for query, values in writes if query.startswith("journal.") and "job_id" in values
-        }
-        for job_id in sorted(touched):
-            self._check_covered(job_id)
-        self._check_limits({str(values["account_id"]) for _, values in writes if "account_id" in values})
+        if not self.strict:
+            return
+        for job_id in sorted({str(values["job_id"]) for _, values in writes if "job_id" in values}):
+            if job_id in self.records.holds:
+                self._see_cover(job_id)
+        for account_id in sorted({str(values["account_id"]) for _, values in writes if "account_id" in values}):
+            self._spending.look_at_account(account_id)
+
+    def _see_cover(self, job_id: str) -> None:
+        self._spending.draws_on(job_id, tuple(self.records.holds[job_id]))
+        job, hold = self.records.jobs.get(job_id), self.records.own_hold(job_id)
+        if job is not None and job["cost_state"] == "final" and hold is not None:
+            # The rest of the truth, if any, is nobody's by the bill's own words.
+            self._spending.book(job_id, _whole(hold["spent_nanos"]))
+        self._spending.look(job_id)
 
     def after_event(self) -> None:
-        """After every event of the world: the machines that it brought."""
-        machines = self.world.machines
-        if len(machines) == self._machines_seen:
-            return
-        for machine in list(machines.values())[self._machines_seen :]:
-            self._born(machine)
-        self._machines_seen = len(machines)
+        """After every event of the world: the machines that it brought, and what has been spent by now."""
+        made = self.world.fleet.made
+        while self._machines_seen < len(made):
+            self._machines_seen += 1
+            self._born(made[self._machines_seen - 1])
+        if self.strict:
+            self._spending.after_event()
+
+    @property
+    def late_births(self) -> int:
+        """Machines that a request made which was on its way for longer than any hold can wait: they end themselves at boot."""
+        return len(self._late)
 
     def _born(self, machine: Machine) -> None:
         if machine.build.tags.get("tallygate-install") != self._install_id:
             return
         job_id = machine.job_id or ""
         others = self._of_job.setdefault(job_id, [])
-        late = is_late(machine)
-        self.late_births += late
-        if any(other.state is not MachineState.ENDED and not (late or is_late(other)) for other in others):
+        row = self.records.by_token.get(machine.token)
+        if row is not None and machine.created_at > self._coverable_until(row):
+            self._late.add(machine.id)
+        elif row is not None and row["state"] not in OPEN:
+            self.found("R7", f"{machine.id} of job {job_id} was made, and its attempt had been declared {row['state']}")
+        elif any(other.state is not MachineState.ENDED and other.id not in self._late for other in others):
             self.found("R1", f"{machine.id} is the second machine of job {job_id}")
         others.append(machine)
         hold = self.records.own_hold(job_id)
-        if self.strict and not late and (hold is None or hold["closed_at"] is not None):
+        if self.strict and machine.id not in self._late and (hold is None or hold["closed_at"] is not None):
             self.found("R2", f"{machine.id} of job {job_id} was made without an open hold")
+
+    def _coverable_until(self, row: Row) -> int:
+        """Until when a request may be on its way and its machine must still be covered."""
+        seconds = _whole(row["kill_seconds"]) * SECOND
+        return microseconds(self.records.not_after[str(row["token"])] + NEWBORN) + seconds
 
     def _closing(self, job_id: str, attempt: Row) -> None:
         for machine in self._of_job.get(job_id, ()):
-            if machine.token == attempt["token"] and machine.state is not MachineState.ENDED and not is_late(machine):
+            if (
+                machine.token == attempt["token"]
+                and machine.state is not MachineState.ENDED
+                and machine.id not in self._late
+            ):
                 self.found("R7", f"{machine.id} is {machine.state} and its attempt was declared {attempt['state']}")
         if attempt["state"] == "ended":
             self._check_end(job_id, attempt)
@@ -174,9 +202,15 @@ class Invariants:
     def _check_end(self, job_id: str, attempt: Row) -> None:
         """The end on record against the true one. An end that nobody saw is dated by when the machine was first missed."""
         machine = self.world.machines.get(str(attempt["machine_id"]))
-        if machine is None or machine.ended_at is None or attempt["end_source"] == "last_seen":
+        if machine is None or machine.ended_at is None:
             return
         off = instant(attempt["ended_at"]) - moment(machine.ended_at)  # type: ignore[arg-type]
+        if attempt["end_source"] == "last_seen":
+            if off < timedelta():
+                self.found(
+                    "R8", f"the end of {machine.id} of job {job_id}, which nobody saw, is dated {-off} too early"
+                )
+            return
         if abs(off) > timedelta(seconds=1):
             self.found("R8", f"the end of {machine.id} of job {job_id} is on record {off} off the truth")
         lived = -((machine.created_at - machine.ended_at) // SECOND)
@@ -189,13 +223,13 @@ class Invariants:
 
     def _changing(self, job_id: str) -> None:
         """A job's holds are about to be seen anew: whether the old ones still covered it up to now."""
-        self._check_covered(job_id)
+        self._compare(job_id, True)
 
     def _released(self, job_id: str) -> None:
         if not self.strict:
             return
         for machine in self._of_job.get(job_id, ()):
-            if machine.bills and not is_late(machine):
+            if machine.bills and machine.id not in self._late:
                 self.found("M15", f"the hold of {job_id} was closed while {machine.id} bills")
 
     def _finalised(self, job_id: str) -> None:
@@ -203,41 +237,32 @@ class Invariants:
             known = (
                 machine.ended_at is not None and machine.ended_at <= self.world.now - machine.dialect.final_hours * HOUR
             )
-            if not known and not is_late(machine):
+            if not known and machine.id not in self._late:
                 self.found("M18", f"the cost of job {job_id} is called final, the bill of {machine.id} is not")
 
-    def spent(self, job_id: str) -> int:
-        """What a job has truly cost so far in nanos, machines born after their own deadline aside.
+    def _compare(self, key: str, is_job: bool) -> int | None:
+        """A job's true cost with what its hold covers, or an account's with its limit: how much is left."""
+        return self._cover_left(key) if is_job else self._limit_left(key)
 
-        Of a job whose cost is final, what is booked: the rest of the truth, if any, is nobody's by the bill's own words.
-        """
-        job, hold = self.records.jobs.get(job_id), self.records.own_hold(job_id)
-        if job is not None and job["cost_state"] == "final" and hold is not None:
-            return _whole(hold["spent_nanos"])
-        truth = self.world.truth
-        late = sum(truth.machine(each.id) for each in self._of_job.get(job_id, ()) if is_late(each))
-        return truth.job(job_id) - late
-
-    def _check_covered(self, job_id: str) -> None:
+    def _cover_left(self, job_id: str) -> int | None:
         hold = self.records.own_hold(job_id)
         if not self.strict or hold is None:
-            return
-        spent = self.spent(job_id)
+            return None
+        spent = self._spending.of_job(job_id)
         if spent > covered(hold):
             self.found("M17", f"job {job_id} has truly cost {spent}, its hold covers {covered(hold)}")
+        return covered(hold) - spent
 
-    def _check_limits(self, account_ids: set[str]) -> None:
-        if not self.strict:
-            return
-        for account_id in sorted(account_ids):
-            account = self.records.accounts.get(account_id)
-            if account is None or account_id in self.records.lowered or not account["hard"]:
-                continue
-            spent = sum(self.spent(job_id) for job_id in self.records.jobs_of.get(account_id, ()))
-            limit = account["limit_nanos"]
-            assert isinstance(limit, int)
-            if spent > limit:
-                self.found("M13", f"{spent} were truly spent on account {account_id}, its limit is {limit}")
+    def _limit_left(self, account_id: str) -> int | None:
+        account = self.records.accounts.get(account_id)
+        if account is None or account_id in self.records.lowered or not account["hard"]:
+            return None
+        budget = self.records.budgets.get(str(account["budget_id"]))
+        limit = _whole(account["limit_nanos"]) if budget is None or budget.limit is None else budget.limit
+        spent = self._spending.of_account(account_id)
+        if spent > limit:
+            self.found("M13", f"{spent} were truly spent on account {account_id}, its limit is {limit}")
+        return limit - spent
 
     # --- what processes ask of providers
 
@@ -340,10 +365,21 @@ class Invariants:
         checked = book.verify()
         if checked.problem is not None:
             self.found("M2", checked.problem)
+        self.records.recount()
+        if not self.strict:
+            return
         for account_id in self.records.accounts:
-            self._check_limits({account_id})
+            self._spending.look_at_account(account_id)
         for job_id in self.records.holds:
-            self._check_covered(job_id)
+            self._see_cover(job_id)
+            job = self.records.jobs.get(job_id)
+            if job is not None and job["cost_state"] != "final":
+                late = sum(
+                    self.world.truth.machine(each.id) for each in self._of_job.get(job_id, ()) if each.id in self._late
+                )
+                assert self._spending.of_job(job_id) == self.world.truth.job(job_id) - late, (
+                    "the simulation has miscounted"
+                )
 
     # --- at the end
 
@@ -356,7 +392,7 @@ class Invariants:
             if row is None:
                 continue
             allowed = microseconds(self.records.not_after[machine.token]) + _whole(row["kill_seconds"]) * SECOND
-            if is_late(machine):
+            if _is_past_its_end(machine):
                 allowed = max(allowed, machine.created_at) + 180 * SECOND
             end = machine.ended_at if machine.ended_at is not None else self.world.now
             if end > allowed:
@@ -410,8 +446,8 @@ class Invariants:
                 yield machine
 
 
-def is_late(machine: Machine) -> bool:
-    """Whether a delayed request made it after its own deadline: it ends itself at boot, and nobody could know of it."""
+def _is_past_its_end(machine: Machine) -> bool:
+    """Whether a delayed request made it after its own deadline: it ends itself at boot."""
     return machine.created_at >= machine.build.not_after
 
 

@@ -163,6 +163,8 @@ class Fleet:
         self._truth = truth
         self._faults = faults
         self.machines: dict[str, Machine] = {}
+        self.made: list[Machine] = []
+        """The same, oldest first."""
         self.remains: dict[str, Remains] = {}
         self.works: dict[str, Work] = {}
         self.said: dict[tuple[str, int], Said] = {}
@@ -205,6 +207,7 @@ class Fleet:
             machine.limit_at = build.not_after + chance.between(*build.dialect.limit_lag) * SECOND
         machine.sides = self.make_sides(build, machine.id)
         self.machines[machine.id] = self._alive[machine.id] = machine
+        self.made.append(machine)
         self._by_place.setdefault((build.dialect.name, build.account), []).append(machine)
         self._by_token.setdefault((build.dialect.name, build.account, build.token), []).append(machine)
         self._timeline.record("created", machine=machine.id, pool=build.pool, token=build.token)

@@ -159,19 +159,20 @@ class Processes:
         self.ended: list[Process] = []
         self._world = getcurrent()
         self._started = 0
+        self._alive: dict[str, Process] = {}
 
     def start(self, role: str, host: Host, work: Work, *, after: int = 0) -> Process:
         """Start a process in ``after`` microseconds; its name is never used again."""
         self._started += 1
         process = Process(f"{host.name}:{self._started}", host, role, self, work)
         process.body = greenlet(lambda: self._run(process), parent=self._world)
-        self.known[process.name] = process
+        self.known[process.name] = self._alive[process.name] = process
         self._resume_in(process, after, "start")
         return process
 
     def alive(self) -> list[Process]:
         """Processes that have not ended, in the order of their start."""
-        return [process for process in self.known.values() if not process.state.is_over]
+        return list(self._alive.values())
 
     def kill(self, process: Process) -> None:
         """End a waiting process where it stands."""
@@ -247,6 +248,8 @@ class Processes:
                 process.body.throw(death)
         finally:
             self.running = None
+            if process.state.is_over:
+                process.body = None  # its stack is not needed any more, and a long run starts thousands
 
     def _run(self, process: Process) -> None:
         try:
@@ -262,7 +265,10 @@ class Processes:
         process.state, process.error, process.in_transaction = state, error, False
         how = {"error": type(error).__name__} if error is not None else {}
         self.timeline.record(state.value, process=process.name, role=process.role, **how)
+        if error is not None:
+            error.__traceback__ = None  # or every frame that it came through is kept with it
         self.ended.append(process)
+        del self._alive[process.name]
 
 
 class Session:

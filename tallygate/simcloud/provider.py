@@ -31,7 +31,6 @@ from ..errors import (
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest
 from ..pricing.terms import Terms
 from ..providers.base import AGENT_TAGS, Launch, LaunchOrder, Listing, MachineState
-from ..times import Clock
 from .dialects import DIALECTS
 from .machines import Build, Machine, Remains
 from .timeline import SECOND, instant, microseconds
@@ -58,9 +57,8 @@ class SimProvider:
     """One installation's view of one account of one simulated cloud; ``sim_provider`` makes the right kind.
 
     ``name`` is ``sim-aws`` and so on unless given. ``intents`` answers whether a committed intent holds a token,
-    ``in_transaction`` whether the caller has a transaction open; without them nothing is checked. ``clock`` is the calling
-    process's own. ``strict=False`` leaves out the checks that no cloud makes, for policies that are not ours. ``calls``
-    counts what was asked.
+    ``in_transaction`` whether the caller has a transaction open; without them nothing is checked. ``strict=False`` leaves
+    out the checks that no cloud makes, for policies that are not ours. ``calls`` counts what was asked.
     """
 
     def __init__(
@@ -71,7 +69,6 @@ class SimProvider:
         install_id: str,
         account: str = "main",
         name: str | None = None,
-        clock: Clock | None = None,
         waiting: Callable[[float], None] | None = None,
         intents: Callable[[str], bool] | None = None,
         in_transaction: Callable[[], bool] | None = None,
@@ -82,7 +79,6 @@ class SimProvider:
         self._dialect = DIALECTS[dialect]
         self._install_id = install_id
         self._name = name or f"sim-{dialect}"
-        self._clock = clock or world.clock
         self._waiting = waiting or world.advance
         self._intents = intents
         self._in_transaction = in_transaction
@@ -354,7 +350,6 @@ def sim_provider(
     install_id: str,
     account: str = "main",
     name: str | None = None,
-    clock: Clock | None = None,
     waiting: Callable[[float], None] | None = None,
     intents: Callable[[str], bool] | None = None,
     in_transaction: Callable[[], bool] | None = None,
@@ -368,7 +363,6 @@ def sim_provider(
         install_id=install_id,
         account=account,
         name=name,
-        clock=clock,
         waiting=waiting,
         intents=intents,
         in_transaction=in_transaction,

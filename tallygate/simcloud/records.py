@@ -7,6 +7,7 @@ fences that mean something, one job per request. Those that compare the store wi
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +54,8 @@ class Expected:
     name: str
     scope: str
     hard: bool
+    limit: int | None = None
+    """Nanos of one of its windows; None when somebody means to change it on the way."""
 
 
 class Records:
@@ -70,7 +73,6 @@ class Records:
         self.by_token: dict[str, Row] = {}
         self.holds: dict[str, dict[str, Row]] = {}
         self.accounts: dict[str, Row] = {}
-        self.jobs_of: dict[str, set[str]] = {}
         self.not_after: dict[str, datetime] = {}
         self.lowered: set[str] = set()
         self.overran: set[str] = set()
@@ -83,6 +85,9 @@ class Records:
         """Told of a job one of whose holds has just been closed."""
         self.finalised: Callable[[str], None] = lambda job_id: None
         """Told of a job whose cost has just been called final."""
+        self._kept: Counter[str] = Counter()
+        self._spent: Counter[str] = Counter()
+        """What the holds on each account keep and have spent, together."""
         self._job_of: dict[str, str] = {}
         self._asks: dict[str, str] = {}
 
@@ -215,9 +220,10 @@ class Records:
         now = {str(row["account_id"]): row for row in self._database.all("journal.holds", job_id=job_id)}
         self.holds[job_id] = now
         for account_id, row in now.items():
-            self.jobs_of.setdefault(account_id, set()).add(job_id)
             old = before.get(account_id)
             left = remaining(row)
+            self._kept[account_id] += left - (0 if old is None else remaining(old))
+            self._spent[account_id] += _whole(row["spent_nanos"]) - (0 if old is None else _whole(old["spent_nanos"]))
             if left < 0 or _whole(row["captured_nanos"]) < 0 or _whole(row["released_nanos"]) < 0:
                 self._found("M5", f"the hold of {job_id} on {account_id} gave more than it had")
             if row["closed_at"] is not None and left != 0:
@@ -250,11 +256,10 @@ class Records:
         hard = budget is None or budget.hard
         if hard and over > 0 and (admitted or account_id not in self.lowered | self.overran):
             self._found("M1", f"account {account_id} is {over} over its limit of {limit}")
-        holds = [self.holds[job_id][account_id] for job_id in sorted(self.jobs_of.get(account_id, ()))]
-        if held != sum(remaining(hold) for hold in holds):
-            self._found("M2", f"account {account_id} has {held} held, its holds keep something else")
-        if spent != sum(_whole(hold["spent_nanos"]) for hold in holds):
-            self._found("M2", f"account {account_id} has {spent} spent, its holds say something else")
+        if held != self._kept[account_id]:
+            self._found("M2", f"account {account_id} has {held} held, its holds keep {self._kept[account_id]}")
+        if spent != self._spent[account_id]:
+            self._found("M2", f"account {account_id} has {spent} spent, its holds say {self._spent[account_id]}")
         if old is not None and _whole(row["entries"]) < _whole(old["entries"]):
             self._found("M4", f"account {account_id} lost entries")
 
@@ -327,6 +332,16 @@ class Records:
             self._found("J2", f"job {job_id} is metered {row['metered_cost_nanos']}, its attempts {metered}")
 
     # --- asked by others
+
+    def recount(self) -> None:
+        """The sums that were kept up to date on the way, from the holds once more."""
+        kept: Counter[str] = Counter()
+        spent: Counter[str] = Counter()
+        for holds in self.holds.values():
+            for account_id, hold in holds.items():
+                kept[account_id] += remaining(hold)
+                spent[account_id] += _whole(hold["spent_nanos"])
+        assert (kept, spent) == (self._kept, self._spent), "the simulation has miscounted"
 
     def open_attempts(self) -> list[Row]:
         return [row for rows in self.attempts.values() for row in rows.values() if row["state"] in OPEN]

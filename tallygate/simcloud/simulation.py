@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from ..errors import CredentialsMissing, StoreError, Unavailable
 from ..ids import new_install_id
+from ..jobs.watch import NEWBORN
 from ..ledger.book import Book
 from ..store.database import Database
 from ..store.journal import JournalStore
@@ -34,7 +35,7 @@ from .machines import Machine
 from .market import Climate
 from .processes import Host, Process, Processes, State
 from .records import Expected
-from .timeline import DAY, HOUR, SECOND, microseconds
+from .timeline import DAY, HOUR, SECOND, START, microseconds
 from .work import Work
 from .workload import ASK_TAG, Ask, LimitChange, Workload, draw
 from .world import World
@@ -55,6 +56,12 @@ ROUNDS = 5
 ROUND_SECONDS = 61
 """Between two of them: an orphan is ended at the second sight, a minute after the first."""
 
+_IDLE_SECONDS = 900
+"""How long a watcher rests at least that saw nothing at all: watching an empty world proves nothing and takes long."""
+
+_PATIENCE = microseconds(START + NEWBORN) - microseconds(START) + 600 * SECOND
+"""After the last deadline: what a machine's end may take, and how late a cloud may show what it has made."""
+
 _RETRIES = 3
 _VERIFY_EVERY = 400
 _SETTLING_DAYS = 12
@@ -67,7 +74,9 @@ class Settings:
     ``store``: ``:memory:``, ``file`` for a file of the run's own, or the URL of an empty store. ``strict`` None lets the seed
     decide whether the timers of machines work in this run. ``scheduler_dies_at``: so many seconds after the first machine was
     made every process dies and none starts again, until the world is healed. ``rates`` replace those that the seed draws
-    for some faults.
+    for some faults, ``watchers`` how many look after the jobs at the same time.
+    ``longest``: the longest estimate of a job, in seconds. ``collect_hours``: how often bills are asked for;
+    ``verify_every``: after how many events the whole journal is recomputed.
     """
 
     seed: int
@@ -77,6 +86,9 @@ class Settings:
     strict: bool | None = None
     scheduler_dies_at: int | None = None
     rates: Mapping[str, int] = field(default_factory=dict)
+    watchers: int | None = None
+    longest: int = 6 * 3600
+    collect_hours: int = 12
     verify_every: int = _VERIFY_EVERY
 
     def replay(self, bug: str | None = None) -> str:
@@ -95,6 +107,11 @@ class Settings:
             words.append("--timers work" if self.strict else "--timers break")
         if self.scheduler_dies_at is not None:
             words.append(f"--scheduler-dies-at {self.scheduler_dies_at}")
+        if self.watchers is not None:
+            words.append(f"--watchers {self.watchers}")
+        if self.longest != plain.longest:
+            words.append(f"--longest {self.longest}")
+        words += [f"--rate {name}={rate}" for name, rate in sorted(self.rates.items())]
         return " ".join(words)
 
 
@@ -153,13 +170,17 @@ class Simulation:
             folder=folder,
             strict=self.strict,
         )
-        self.workload: Workload = draw(self.world.stream("workload"), jobs=settings.jobs, seconds=settings.hours * 3600)
+        self.workload: Workload = draw(
+            self.world.stream("workload"), jobs=settings.jobs, seconds=settings.hours * 3600, longest=settings.longest
+        )
         self.counts: Counter[str] = Counter()
         self._chance = chance
         self._ended_seen = 0
+        self._tries: Counter[str] = Counter()
         self._works: dict[str, Work] = {str(ask.number): ask.work for ask in self.workload.asks}
-        self._interval = chance.pick((60, 120, 300, 600, 900))
-        self._watchers = 1 + chance.chance(400_000)
+        self._interval = chance.pick((120, 180, 300, 600, 900))
+        drawn = 1 + chance.chance(400_000)
+        self._watchers = drawn if settings.watchers is None else settings.watchers
         self._restarting = True
         self._doomed = False
         self.world.fleet.work_of = self._work_of
@@ -205,7 +226,10 @@ class Simulation:
             budget = book.add_budget(
                 name=plan.name, limit=plan.limit, period=plan.period, zone=plan.zone, hard=plan.hard
             )
-            self.house.invariants.records.budgets[budget.id] = Expected(budget.name, budget.scope, budget.hard)
+            changes = any(change.budget == plan.name for change in self.workload.limit_changes)
+            self.house.invariants.records.budgets[budget.id] = Expected(
+                budget.name, budget.scope, budget.hard, None if changes else plan.limit.nanos
+            )
 
     def _start(self) -> None:
         for ask in self.workload.asks:
@@ -272,16 +296,18 @@ class Simulation:
     def _watch(self, process: Process) -> None:
         desk = self.house.desk(process)
         while True:
-            for line in desk.reconcile().actions:
+            report = desk.reconcile()
+            for line in report.actions:
                 for words, name in _TOLD.items():
                     self.counts[name] += words in line
-            process.sleep(self._interval)
+            idle = not report.seen and not report.open_attempts
+            process.sleep(max(self._interval, _IDLE_SECONDS) if idle else self._interval)
 
     def _collect(self, process: Process) -> None:
         desk = self.house.desk(process)
         while True:
             desk.collector().retrieve(jobs_max=1000, days_back=30)
-            process.sleep(12 * 3600)
+            process.sleep(self.settings.collect_hours * 3600)
 
     # --- what the world does to processes
 
@@ -306,7 +332,8 @@ class Simulation:
             return
         again = _comes_back(process)
         if kind == "user" and again:
-            again = sum(each.role == process.role for each in self.processes.known.values()) <= _RETRIES
+            self._tries[process.role] += 1
+            again = self._tries[process.role] <= _RETRIES
         if again:
             pause = self.world.faults.crash.lasts() if self.world.faults.crash.rate else 5
             self.processes.start(process.role, process.host, process.work, after=pause * SECOND)
@@ -353,7 +380,7 @@ class Simulation:
             if not open_attempts:
                 break
             last = max(microseconds(instant(row["not_after"])) for row in open_attempts)  # type: ignore[arg-type]
-            self._run_for(max(0, last - self.world.now) + 600 * SECOND)
+            self._run_for(max(0, last - self.world.now) + _PATIENCE)
             self._rounds()
         if not self.is_broken:
             self._rounds()

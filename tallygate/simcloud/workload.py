@@ -79,11 +79,13 @@ _USERS = ("anna", "ben", "chloe", "dmitri", "esra")
 _ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata")
 
 
-def draw(chance: Stream, *, jobs: int, seconds: int) -> Workload:
-    """A workload of about ``jobs`` jobs within ``seconds``."""
+def draw(chance: Stream, *, jobs: int, seconds: int, longest: int) -> Workload:
+    """A workload of about ``jobs`` jobs within ``seconds``, none estimated at more than ``longest`` seconds."""
     budgets = _budgets(chance)
     names = [each.name for each in budgets]
-    asks = tuple(_ask(chance, number, names, seconds) for number in range(chance.between(max(1, jobs // 2), jobs)))
+    asks = tuple(
+        _ask(chance, number, names, seconds, longest) for number in range(chance.between(max(1, jobs // 2), jobs))
+    )
     changes = tuple(
         LimitChange(
             at=chance.below(seconds),
@@ -120,9 +122,9 @@ def _budgets(chance: Stream) -> tuple[BudgetPlan, ...]:
     )
 
 
-def _ask(chance: Stream, number: int, budgets: list[str], seconds: int) -> Ask:
+def _ask(chance: Stream, number: int, budgets: list[str], seconds: int, longest: int) -> Ask:
     user = chance.pick(_USERS)
-    estimated = chance.spread(300, 6 * 3600)
+    estimated = chance.spread(min(300, longest), longest)
     charge_to = chance.pick(budgets) if chance.chance(850_000) else None
     return Ask(
         number=number,

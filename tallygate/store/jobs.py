@@ -185,8 +185,12 @@ class JobRepository:
     def attempts(self, job_id: str) -> list[Attempt]:
         return [_attempt(row) for row in self._database.all("jobs.attempts", job_id=job_id)]
 
-    def open_attempts(self) -> list[Attempt]:
-        return [_attempt(row) for row in self._database.all("jobs.open_attempts")]
+    def open_attempts(self, provider: str) -> list[Attempt]:
+        return [_attempt(row) for row in self._database.all("jobs.open_attempts", provider=provider)]
+
+    def count_open_attempts(self) -> int:
+        (row,) = self._database.all("jobs.count_open_attempts")
+        return _int(row["attempts"])
 
     def attempt_with(self, token: str) -> Attempt | None:
         row = self._database.one("jobs.attempt_with", token=token)
@@ -196,12 +200,12 @@ class JobRepository:
         return [str(row["provider"]) for row in self._database.all("jobs.used_providers")]
 
     def lease(self, attempt: Attempt, *, owner: str, until: datetime, now: datetime) -> Attempt | None:
-        taken = self._database.run("jobs.lease", attempt_id=attempt.id, fence=attempt.fence, owner=owner, until=until)
-        if not taken:
-            return None
-        from dataclasses import replace
-
-        return replace(attempt, fence=attempt.fence + 1, lease_owner=owner, lease_until=until)
+        taken = self._database.run(
+            "jobs.lease", attempt_id=attempt.id, fence=attempt.fence, was=attempt.state, owner=owner, until=until
+        )
+        leased = self.attempt_with(attempt.token) if taken else None
+        # Whoever is held up between the two may find that his lease has run out and been taken.
+        return leased if leased is not None and leased.fence == attempt.fence + 1 else None
 
     def save_attempt(self, attempt: Attempt, *, was: Attempt) -> bool:
         check_move(was, attempt.state)

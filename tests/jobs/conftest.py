@@ -48,7 +48,7 @@ class Cloud:
     """A provider with a memory.
 
     ``fail_launch`` is raised by the next create call; ``after_making`` makes the machine all the same. ``hidden`` tokens do
-    not show in listings, ``partial`` listings are incomplete.
+    not show in listings, ``partial`` listings are incomplete. ``listing_seconds``: how long a listing takes.
     """
 
     clock: Clock
@@ -73,6 +73,7 @@ class Cloud:
     terminated: list[str] = field(default_factory=list)
     fail_launch: list[ProviderError] = field(default_factory=list)
     fail_terminate: list[ProviderError] = field(default_factory=list)
+    listing_seconds: int = 0
     after_making: bool = False
     hidden: set[str] = field(default_factory=set)
     partial: bool = False
@@ -138,7 +139,14 @@ class Cloud:
                 launches=(),
                 problem="page 2 did not come",
             )
-        return Listing(provider=self.name, began_at=self.clock.now(), complete=True, launches=tuple(shown))
+        began_at = self.clock.now()
+        self.clock.sleep(self.listing_seconds)
+        return Listing(
+            provider=self.name,
+            began_at=began_at,
+            complete=True,
+            launches=tuple(shown),
+        )
 
     def terminate(self, machine_id: str) -> None:
         if self.fail_terminate:
@@ -196,6 +204,8 @@ class House:
         self.reports = Reports()
         self.process = NamedProcess("host:boot:1:1")
         self.die_at: Milestone | None = None
+        self.meanwhile: dict[Milestone, Callable[[], object]] = {}
+        """What others do while this process is held up at a milestone, once."""
         self.jobs = JobRepository(database)
         self.book = Book(JournalStore(database), clock=clock, entropy=entropy)
 
@@ -203,6 +213,9 @@ class House:
         if milestone is self.die_at:
             self.die_at = None
             raise Died(milestone)
+        act = self.meanwhile.pop(milestone, None)
+        if act is not None:
+            act()
 
     def provider(self, name: str) -> Cloud:
         if name != self.cloud.name:

@@ -179,7 +179,9 @@ def test_a_cloud_that_forgets_may_have_had_a_machine_so_the_money_stays_held(hou
     with pytest.raises(OutcomeUnknown):
         house.submit()
     job = house.only_job()
-    house.reconcile(after=job.run_seconds_max + 1000)
+    house.reconcile(after=job.run_seconds_max + 600)
+    assert house.only_job().state is JobState.LAUNCHING, "a cloud may show it yet"
+    house.reconcile(after=600)
     job = house.only_job()
     assert job.state is JobState.FAILED
     assert house.jobs.attempts(job.id)[0].state is AttemptState.VOID

@@ -98,8 +98,12 @@ VALUES (
 -- attempts: all attempts of a job
 SELECT * FROM attempts WHERE job_id = :job_id ORDER BY number;
 
--- open_attempts: every attempt whose machine may exist
-SELECT * FROM attempts WHERE state IN ('intent', 'unknown', 'live', 'terminating') ORDER BY created_at, attempt_id;
+-- open_attempts: every attempt at one provider whose machine may exist
+SELECT * FROM attempts WHERE state IN ('intent', 'unknown', 'live', 'terminating') AND provider = :provider
+ORDER BY created_at, attempt_id;
+
+-- count_open_attempts: how many attempts there are whose machine may exist
+SELECT count(*) AS attempts FROM attempts WHERE state IN ('intent', 'unknown', 'live', 'terminating');
 
 -- attempt_with: the attempt that a token belongs to
 SELECT * FROM attempts WHERE token = :token;
@@ -109,7 +113,7 @@ SELECT DISTINCT provider FROM attempts ORDER BY provider;
 
 -- lease: take an attempt, unless somebody has taken it since it was read
 UPDATE attempts SET fence = fence + 1, lease_owner = :owner, lease_until = :until
-WHERE attempt_id = :attempt_id AND fence = :fence;
+WHERE attempt_id = :attempt_id AND fence = :fence AND state = :was;
 
 -- save_attempt: write an attempt back, unless its fence or state has moved on
 UPDATE attempts SET
