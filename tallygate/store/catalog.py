@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from heapq import heappop, heappush, heapreplace
@@ -116,7 +116,7 @@ class SqliteCatalog:
         return found
 
     def cheapest(self, request: ResourceRequest, *, limit: int, per: Per = Per.HOUR) -> list[Offer]:
-        return [self._offer(found) for found in islice(self._in_order(request, per), limit)]
+        return [self._offer(found) for found in islice(self._in_order(request, per, min(limit, 64)), limit)]
 
     def cheapest_to_finish(self, request: ResourceRequest, cost: Cost, *, hours: Decimal, limit: int) -> list[Offer]:
         if limit < 1:
@@ -146,46 +146,45 @@ class SqliteCatalog:
 
     # --- searching
 
-    def _in_order(self, request: ResourceRequest, per: Per) -> Iterator[_Found]:
+    def _in_order(self, request: ResourceRequest, per: Per, first: int = 16) -> Iterator[_Found]:
         """What matches, in the order of ``rank``, or by the price per vCPU or GiB; read from the file only as far as asked.
 
-        A shape's offers are opened no sooner than its cheapest may be the next one.
+        A shape's offers are looked at no sooner than its cheapest may be the next one, ``first`` of them to begin with.
         """
-        bounds = self._bounds(request)
-        if bounds is None:
+        bounds, at = self._bounds(request), self._place(request)
+        if bounds is None or at is None:
             return
-        shapes = self._all("catalog.shapes", bounds)
-        weight = _weights(shapes, per)
-        waiting = [(shape[1] * weight(shape), shape) for shape in shapes]
-        if per is not Per.HOUR:
-            waiting.sort(key=lambda one: one[0])
-        at = self._place(request)
-        if at is None:
-            return
-        query = statement("catalog.of_shape_at" if at else "catalog.of_shape")
-        heap: list[tuple[tuple[Any, ...], tuple[Any, ...], int, sqlite3.Cursor]] = []
-        next_one = 0
+        query = "catalog.shapes_with_gpus" if request.gpus_min > 0 else "catalog.shapes"
+        at["price_max"] = bounds["price_max"]
         try:
-            while heap or next_one < len(waiting):
-                while next_one < len(waiting) and (not heap or waiting[next_one][0] <= heap[0][0][0]):
-                    shape = waiting[next_one][1]
-                    next_one += 1
-                    rows = self._connection.execute(query, {"shape": shape[0], "price_max": bounds["price_max"], **at})
-                    first = rows.fetchone()
-                    if first is not None:
-                        heappush(heap, (_order(first, shape, weight(shape)), first, next_one, rows))
-                if not heap:
-                    continue
-                _, row, place, rows = heap[0]
-                shape = waiting[place - 1][1]
-                yield _Found(row[0], shape[0], row)
-                following = rows.fetchone()
-                if following is None:
-                    heappop(heap)
-                else:
-                    heapreplace(heap, (_order(following, shape, weight(shape)), following, place, rows))
+            shapes = self._connection.execute(statement(query), bounds)
+            yield from self._merged(shapes, at, per, first)
         except NONSENSE as error:
             raise self._damaged(error) from error
+
+    def _merged(self, shapes: Iterator[Any], at: dict[str, Any], per: Per, first: int) -> Iterator[_Found]:
+        """The offers of ``shapes``, which come in the order of their cheapest and are asked for one by one."""
+        weight: Callable[[Any], int] = _unweighted
+        if per is not Per.HOUR:
+            everything = list(shapes)
+            weight = _weights(everything, per)
+            shapes = iter(sorted(everything, key=lambda shape: shape[0] * weight(shape)))
+        heap: list[tuple[tuple[Any, ...], int, _Stream]] = []
+        opened, shape = 0, next(shapes, None)
+        while heap or shape is not None:
+            while shape is not None and (not heap or shape[0] * weight(shape) <= heap[0][0][0]):
+                stream = _Stream(self, shape, weight(shape), at, first)
+                if stream.row is not None:
+                    heappush(heap, (stream.order(), opened, stream))
+                opened, shape = opened + 1, next(shapes, None)
+            if heap:
+                _, number, stream = heap[0]
+                yield stream.found()
+                stream.advance()
+                if stream.row is None:
+                    heappop(heap)
+                else:
+                    heapreplace(heap, (stream.order(), number, stream))
 
     def _bounds(self, request: ResourceRequest) -> dict[str, Any] | None:
         """The request as values of ``catalog.shapes``; None when nothing can match."""
@@ -320,18 +319,61 @@ class _Found(NamedTuple):
     row: tuple[Any, ...]
 
 
-def _order(row: tuple[Any, ...], shape: tuple[Any, ...], weight: int) -> tuple[Any, ...]:
-    """The place of an offer among all: ``rank``'s key, the price weighted by what it is compared per."""
-    return (row[0] * weight, row[0], shape[4], row[1], row[2], row[3], shape[5], row[4])
+class _Stream:
+    """The offers of one shape, cheapest first, fetched a few at a time. ``row`` is the next one, None after the last."""
+
+    __slots__ = ("_catalog", "_count", "_place", "_query", "_rows", "_shape", "_skip", "_values", "_weight", "row")
+
+    def __init__(
+        self, catalog: SqliteCatalog, shape: tuple[Any, ...], weight: int, values: dict[str, Any], count: int
+    ) -> None:
+        self._catalog, self._shape, self._weight, self._values = catalog, shape, weight, values
+        self._query = "catalog.of_shape_at" if "region" in values else "catalog.of_shape"
+        self._rows: list[tuple[Any, ...]] = []
+        self._place, self._skip, self._count = -1, 0, count
+        self.row: tuple[Any, ...] | None = ()
+        self.advance()
+
+    def advance(self) -> None:
+        if self.row is None:
+            return
+        self._place += 1
+        if self._place == len(self._rows):
+            self._fetch()
+        self.row = self._rows[self._place] if self._rows else None
+
+    def _fetch(self) -> None:
+        values = {**self._values, "shape": self._shape[1], "count": self._count, "skip": self._skip}
+        self._skip += self._count
+        self._count *= 4  # who asks on asks for many
+        self._place = 0
+        self._rows = self._catalog._all(self._query, values)
+
+    def found(self) -> _Found:
+        assert self.row is not None
+        return _Found(self.row[0], self._shape[1], self.row)
+
+    def order(self) -> tuple[Any, ...]:
+        """The offer's place among all: ``rank``'s key after the price weighted by what it is compared per."""
+        assert self.row is not None
+        price, region, zone, kind, turn, *_ = self.row
+        return (price * self._weight, price, self._shape[4], region, zone, kind, self._shape[5], turn)
 
 
-def _weights(shapes: list[Any], per: Per) -> Any:
+def _unweighted(shape: Any) -> int:
+    """By the hour a price is compared as it is."""
+    return 1
+
+
+def _weights(shapes: list[Any], per: Per) -> Callable[[Any], int]:
     """What a shape's prices are multiplied with to be compared per vCPU or GiB, in whole numbers and so exactly."""
-    if per is Per.HOUR:
-        return lambda shape: 1
     column = 2 if per is Per.VCPU else 3
     whole = lcm(*(shape[column] for shape in shapes)) if shapes else 1
-    return lambda shape: whole // shape[column]
+
+    def weight(shape: Any) -> int:
+        return whole // int(shape[column])
+
+    return weight
 
 
 def _nano_bound(gib: Decimal, rounding: str) -> int:

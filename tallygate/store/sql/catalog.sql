@@ -17,6 +17,7 @@ CREATE TABLE shape (
     gpus INTEGER NOT NULL, gpu_key TEXT NOT NULL, gpu_model TEXT, gpu_memory_nanos INTEGER, architecture TEXT,
     provider TEXT NOT NULL, purchase_option TEXT NOT NULL
 ) STRICT;
+CREATE INDEX shape_by_gpus ON shape (gpus) WHERE gpus > 0;
 CREATE TABLE offer (
     shape INTEGER NOT NULL, price_nanos INTEGER NOT NULL, region INTEGER NOT NULL, zone INTEGER NOT NULL,
     type INTEGER NOT NULL, turn INTEGER NOT NULL, on_demand_nanos INTEGER, priced_at INTEGER NOT NULL,
@@ -54,22 +55,31 @@ SELECT id, made_at, currency, offers FROM version;
 SELECT provider, region, read_at, source, offers, refused, notes FROM part ORDER BY provider, region;
 
 -- shapes: the shapes that fit a request, the one with the cheapest offer first
-SELECT id, cheapest_nanos, vcpus, memory_nanos, provider, purchase_option FROM shape
-WHERE vcpus BETWEEN :vcpus_min AND :vcpus_max AND memory_nanos BETWEEN :memory_min AND :memory_max AND gpus >= :gpus_min
+SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape NOT INDEXED
+WHERE vcpus BETWEEN :vcpus_min AND :vcpus_max AND purchase_option IN (:one_option, :other_option) AND gpus >= :gpus_min
+    AND memory_nanos BETWEEN :memory_min AND :memory_max AND cheapest_nanos <= :price_max
     AND (:gpu_key IS NULL OR gpu_key = :gpu_key) AND (:architecture IS NULL OR architecture = :architecture)
-    AND (:provider IS NULL OR provider = :provider) AND purchase_option IN (:one_option, :other_option)
-    AND cheapest_nanos <= :price_max
+    AND (:provider IS NULL OR provider = :provider)
 ORDER BY id;
 
--- of_shape: the offers of a shape up to a price, cheapest first
+-- shapes_with_gpus: the same for a request that wants GPUs
+SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape INDEXED BY shape_by_gpus
+WHERE gpus > 0 AND gpus >= :gpus_min AND purchase_option IN (:one_option, :other_option)
+    AND vcpus BETWEEN :vcpus_min AND :vcpus_max
+    AND memory_nanos BETWEEN :memory_min AND :memory_max AND cheapest_nanos <= :price_max
+    AND (:gpu_key IS NULL OR gpu_key = :gpu_key) AND (:architecture IS NULL OR architecture = :architecture)
+    AND (:provider IS NULL OR provider = :provider)
+ORDER BY id;
+
+-- of_shape: offers of a shape up to a price, cheapest first
 SELECT price_nanos, region, zone, type, turn, on_demand_nanos, priced_at, source, band FROM offer
 WHERE shape = :shape AND price_nanos <= :price_max
-ORDER BY price_nanos, region, zone, type, turn;
+ORDER BY price_nanos, region, zone, type, turn LIMIT :count OFFSET :skip;
 
 -- of_shape_at: the same in one region, of one type, or both
 SELECT price_nanos, region, zone, type, turn, on_demand_nanos, priced_at, source, band FROM offer
 WHERE shape = :shape AND price_nanos <= :price_max AND (:region IS NULL OR region = :region) AND (:type IS NULL OR type = :type)
-ORDER BY price_nanos, region, zone, type, turn;
+ORDER BY price_nanos, region, zone, type, turn LIMIT :count OFFSET :skip;
 
 -- shape: what a shape looks like
 SELECT vcpus, memory_nanos, architecture, gpus, gpu_model, gpu_memory_nanos, provider, purchase_option FROM shape
