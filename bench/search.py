@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -147,17 +146,17 @@ def output(command: list[object] | list[str], folder: Path, environment: dict[st
     return answer.stdout
 
 
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Run by a small process of its own: until it is replaced, a child counts the memory of the one that made it."""
+
+
 def memory(command: list[str], folder: Path, environment: dict[str, str]) -> float:
-    """Peak resident memory of a process, MiB; measured in a child of its own, because the peak is over all children."""
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        os.write(writer, str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss).encode())
-        os._exit(0)
-    os.close(writer)
-    os.wait()
-    with os.fdopen(reader) as answer:
-        return int(answer.read()) / 1024
+    """Peak resident memory of a process, MiB."""
+    return int(output([sys.executable, "-c", PEAK, *command], folder, environment)) / 1024
 
 
 # --- the same rows for everybody

@@ -69,10 +69,10 @@ def find(
             "--sort",
             panel=_ANSWER,
             metavar="BY",
-            help="total: expected cost of finishing; price: per hour; core: per vCPU; memory: per GiB (default: total).",
+            help="total: expected cost of finishing; price: per hour; core: per vCPU; memory: per GiB.",
         ),
     ] = "total",
-    limit: Annotated[str, _option("--limit", panel=_ANSWER, metavar="N", help="At most so many (default: 20).")] = "20",
+    limit: Annotated[str, _option("--limit", panel=_ANSWER, metavar="N", help="At most so many.")] = "20",
     output: Annotated[
         str | None,
         _option("--output", panel=_ANSWER, metavar="FILE", help="Save the list there, not in spot_prices.json."),

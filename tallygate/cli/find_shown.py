@@ -51,7 +51,8 @@ def show_offers(offers: Sequence[Offer], total: Total, *, now: datetime) -> None
     if all(row[6] is None for row in rows):
         rows = [(*row[:6], *row[7:]) for row in rows]
         headers.remove("GPU")
-    show_columns(rows, headers, expendable=("TAKEN BACK", "$/CORE-H", "BOUGHT", "GPU", "PRICED"))
+    expendable = [name for name in ("TAKEN BACK", "$/CORE-H", "BOUGHT", "GPU", "PRICED") if name in headers]
+    show_columns(rows, headers, expendable=expendable)
     if any(offer.is_reference for offer in offers):
         note("* A reference price of a public table: to compare and plan, and no launch is decided on it.")
 
@@ -177,5 +178,7 @@ def _advice(found: Relaxation, budget: Money | None, hours: Decimal, price_max: 
         return f"--gpu {offer.gpu_model or 'MODEL'}:{offer.gpus}" if offer.gpus else "leaving out --gpu"
     if found.bound == "purchase_options":
         return "leaving out --spot" if offer.purchase_option is PurchaseOption.ON_DEMAND else "leaving out --on-demand"
+    if found.value is None:
+        return f"leaving out {_FLAGS[found.bound]}"
     value = _short(found.value) if isinstance(found.value, Decimal) else found.value
     return f"{_FLAGS[found.bound]} {spelled(str(value)) if found.bound == 'provider' else value}"

@@ -77,10 +77,17 @@ def write(path: Path, offers: Iterable[Offer]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, place)
+    except OSError as error:
+        _drop(beside)
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # the name that was asked for
     except BaseException:
-        if os.path.lexists(beside):
-            os.unlink(beside)
+        _drop(beside)
         raise
+
+
+def _drop(path: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)
 
 
 def row(offer: Offer) -> dict[str, object]:

@@ -98,8 +98,8 @@ def test_a_sheet_replaces_its_region_and_the_rest_is_kept(tmp_path: Path) -> Non
     catalog.close()
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(offers(), max_size=30), st.lists(offers(), max_size=30))
+@settings(max_examples=40, deadline=None)
+@given(st.lists(offers(), max_size=15), st.lists(offers(), max_size=15))
 def test_keeping_and_replacing_lose_and_invent_nothing(
     tmp_path_factory: pytest.TempPathFactory, before: list[Offer], after: list[Offer]
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_kill_after_any_step_leaves_a_whole_version(tmp_path: Path, step: str)
 def test_a_kill_at_any_moment_leaves_a_whole_version(tmp_path: Path) -> None:
     write(tmp_path, sheets_of([OFFER]), made_at=NOW)
     moments = random.Random(7)
-    for _ in range(8):
+    for _ in range(5):
         with crasher(tmp_path, "never") as process:
             assert process.stdout is not None
             process.stdout.readline()
