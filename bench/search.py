@@ -35,9 +35,8 @@ COLD_AHEAD_MIN = 15
 WARM_AHEAD_MIN = 1_000
 
 QUESTIONS = {
-    "cpu": ["--spot", "--min-vcpu", "16", "--max-vcpu", "32", "--min-ram", "64", "--max-ram", "256"]
-    + ["--budget", "20", "--estimated-runtime", "6"],
-    "gpu": ["--spot", "--gpu", "A100"],
+    "cpu": "--spot --min-vcpu 16 --max-vcpu 32 --min-ram 64 --max-ram 256 --budget 20 --estimated-runtime 6",
+    "gpu": "--spot --gpu A100",
 }
 """Sixteen to thirty-two processors under a budget, and any A100: as our finder takes them."""
 
@@ -47,12 +46,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15, help="how often every variant runs")
     for peer in ("gpuhunt", "skypilot"):
         named = os.environ.get(f"BENCH_{peer.upper()}_PYTHON")
-        parser.add_argument(f"--{peer}-python", default=named, metavar="PATH", help=f"interpreter with {peer} installed")
+        parser.add_argument(
+            f"--{peer}-python", default=named, metavar="PATH", help=f"interpreter with {peer} installed"
+        )
     given = parser.parse_args()
     peers = {name: getattr(given, f"{name}_python") for name in ("gpuhunt", "skypilot")}
     import typer
 
-    print(f"Python {sys.version.split()[0]}, Typer {typer.__version__}, SQLite {sqlite3.sqlite_version}, {ROWS:,} offers")
+    print(
+        f"Python {sys.version.split()[0]}, Typer {typer.__version__}, SQLite {sqlite3.sqlite_version}, {ROWS:,} offers"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found = rows()
@@ -81,27 +84,43 @@ def main() -> int:
 
 def measured(folder: Path, peers: dict[str, str | None], rounds: int) -> int:
     verdicts = Verdicts()
-    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TALLYGATE_PRICES__FOLDER": str(folder / "prices")}
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(folder),
+        "TALLYGATE_PRICES__FOLDER": str(folder / "prices"),
+    }
     environment |= {"SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
     ours = [sys.executable, str(ROOT / "find_cheapest_instance.py"), "--no-interactive"]
     bare = [sys.executable, str(PROGRAMS / "bare_typer.py"), "hello", "world"]
-    for question, flags in QUESTIONS.items():
+    for question, words in QUESTIONS.items():
+        flags = words.split()
         taken = interleaved({"bare": bare, "ours": [*ours, *flags]}, folder, environment, rounds)
         middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
         print(f"\n{question}: bare Typer {middle['bare'] * 1000:.1f} ms, the finder {middle['ours'] * 1000:.1f} ms")
         verdicts.at_most(f"{question}: finder / bare Typer, whole process", middle["ours"] / middle["bare"], COLD_MAX)
-        warm = float(output([sys.executable, PROGRAMS / "search_warm.py", folder / "prices", question, "2"], folder, environment))
+        warm = float(
+            output([sys.executable, PROGRAMS / "search_warm.py", folder / "prices", question, "2"], folder, environment)
+        )
         print(f"{question}: a warm query {warm * 1000:.3f} ms (goal {WARM_MAX_MS} ms)")
-        verdicts.at_most(f"{question}: memory of the finder, MiB", memory([*ours, *flags], folder, environment), MEMORY_MAX_MIB)
+        verdicts.at_most(
+            f"{question}: memory of the finder, MiB", memory([*ours, *flags], folder, environment), MEMORY_MAX_MIB
+        )
         for peer, python in peers.items():
             if python is None:
                 continue
-            program = [python, str(PROGRAMS / f"ask_{peer}.py"), *([str(folder)] if peer == "gpuhunt" else []), question]
+            program = [
+                python,
+                str(PROGRAMS / f"ask_{peer}.py"),
+                *([str(folder)] if peer == "gpuhunt" else []),
+                question,
+            ]
             cold = interleaved({"ours": [*ours, *flags], "theirs": program}, folder, environment, 3)
             theirs = statistics.median(cold["theirs"])
             their_warm = float(output([*program, "5"], folder, environment).split()[-1])
             print(f"{question}: {peer} cold {theirs * 1000:,.0f} ms, warm {their_warm * 1000:,.1f} ms")
-            verdicts.at_least(f"{question}: {peer} / finder, cold", theirs / statistics.median(cold["ours"]), COLD_AHEAD_MIN)
+            verdicts.at_least(
+                f"{question}: {peer} / finder, cold", theirs / statistics.median(cold["ours"]), COLD_AHEAD_MIN
+            )
             verdicts.at_least(f"{question}: {peer} / our query, warm", their_warm / warm, WARM_AHEAD_MIN)
     return verdicts.code
 
@@ -161,6 +180,14 @@ def memory(command: list[str], folder: Path, environment: dict[str, str]) -> flo
 
 # --- the same rows for everybody
 
+GPUHUNT_COLUMNS = (
+    "instance_name location price cpu memory gpu_count gpu_name gpu_memory spot disk_size gpu_vendor flags cpu_arch"
+    " provider_data"
+)
+SKYPILOT_COLUMNS = (
+    "InstanceType AcceleratorName AcceleratorCount vCPUs MemoryGiB GpuInfo Price SpotPrice Region AvailabilityZone Arch"
+)
+
 
 def write_ours(found: list[Row], folder: Path) -> int:
     """Spot offers by zone, on-demand offers by region, through the writer that a refresh uses; the size of the file."""
@@ -173,7 +200,10 @@ def write_ours(found: list[Row], folder: Path) -> int:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     places: dict[tuple[str, str], dict[Offer, None]] = {}
     for row in found:
-        for zone, option, nanos in ((None, PurchaseOption.ON_DEMAND, row.on_demand), (row.zone, PurchaseOption.SPOT, row.spot)):
+        for zone, option, nanos in (
+            (None, PurchaseOption.ON_DEMAND, row.on_demand),
+            (row.zone, PurchaseOption.SPOT, row.spot),
+        ):
             if nanos is not None:
                 offer = Offer(
                     provider=row.provider,
@@ -212,8 +242,7 @@ def installed(python: str, package: str) -> str | None:
 
 def write_gpuhunt(found: list[Row], folder: Path) -> None:
     """Its CSV layout, a row a price: as a directory, and zipped as its own loader fetches it."""
-    header = "instance_name location price cpu memory gpu_count gpu_name gpu_memory spot disk_size".split()
-    header += "gpu_vendor flags cpu_arch provider_data".split()
+    header = GPUHUNT_COLUMNS.split()
     for provider in ("aws", "gcp", "azure"):
         path = folder / "gpuhunt" / f"{provider}.csv"
         path.parent.mkdir(exist_ok=True)
@@ -225,11 +254,12 @@ def write_gpuhunt(found: list[Row], folder: Path) -> None:
                     continue
                 for nanos, spot in ((row.on_demand, "False"), (row.spot, "True")):
                     if nanos is not None:
-                        lines.writerow(
-                            [row.type, row.zone, nanos / 1e9, row.vcpus, row.memory_mib / 1024, row.gpus]
-                            + [row.gpu_model.partition("-")[0], row.gpu_memory_gib or "", spot, ""]
-                            + ["nvidia" if row.gpus else "", "", "x86" if row.architecture == "x86_64" else "arm", "{}"]
-                        )
+                        size = (row.vcpus, row.memory_mib / 1024, row.gpus)
+                        gpu = (row.gpu_model.partition("-")[0], row.gpu_memory_gib or "")
+                        processor = "x86" if row.architecture == "x86_64" else "arm"
+                        vendor = "nvidia" if row.gpus else ""
+                        line = (row.type, row.zone, nanos / 1e9, *size, *gpu, spot, "", vendor, "", processor, "{}")
+                        lines.writerow(line)
         place = folder / "gpuhunt-zip" / provider / "1"
         place.mkdir(parents=True)
         (place.parent / "version").write_text("1")
@@ -241,8 +271,7 @@ def write_skypilot(found: list[Row], home: Path, python: str) -> None:
     """Its CSV layout below HOME. Google's accelerators are rows of their own there."""
     code = "from sky.skylet import constants; print(constants.CATALOG_SCHEMA_VERSION)"
     schema = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()[-1]
-    header = "InstanceType AcceleratorName AcceleratorCount vCPUs MemoryGiB GpuInfo Price SpotPrice".split()
-    header += ["Region", "AvailabilityZone", "Arch"]
+    header = SKYPILOT_COLUMNS.split()
     for provider in ("aws", "gcp", "azure"):
         place = home / ".sky" / "catalogs" / schema / provider
         place.mkdir(parents=True)
@@ -252,7 +281,13 @@ def write_skypilot(found: list[Row], home: Path, python: str) -> None:
             for row in found:
                 if row.provider != provider:
                     continue
-                price = [row.on_demand / 1e9, "" if row.spot is None else row.spot / 1e9, row.region, row.zone, row.architecture]
+                price = [
+                    row.on_demand / 1e9,
+                    "" if row.spot is None else row.spot / 1e9,
+                    row.region,
+                    row.zone,
+                    row.architecture,
+                ]
                 size = [row.vcpus, row.memory_mib / 1024]
                 if not row.gpus:
                     lines.writerow([row.type, "", "", *size, "", *price])
@@ -265,7 +300,12 @@ def write_skypilot(found: list[Row], home: Path, python: str) -> None:
 
 def gpu_info(row: Row) -> str:
     memory_mib = row.gpu_memory_gib * 1024
-    gpu = {"Name": row.gpu_model, "Manufacturer": "NVIDIA", "Count": float(row.gpus), "MemoryInfo": {"SizeInMiB": memory_mib}}
+    gpu = {
+        "Name": row.gpu_model,
+        "Manufacturer": "NVIDIA",
+        "Count": float(row.gpus),
+        "MemoryInfo": {"SizeInMiB": memory_mib},
+    }
     return json.dumps({"Gpus": [gpu], "TotalGpuMemoryInMiB": memory_mib * row.gpus}).replace('"', "'")
 
 

@@ -54,7 +54,12 @@ def main(folder: Path) -> None:
         rows,
         [
             Part(
-                provider=provider, region=region, read_at=TABLE_AT[provider], source=SAYS[provider], offers=count, refused=0
+                provider=provider,
+                region=region,
+                read_at=TABLE_AT[provider],
+                source=SAYS[provider],
+                offers=count,
+                refused=0,
             )
             for (provider, region), count in parts.items()
         ],
@@ -96,28 +101,26 @@ def _composed() -> Iterator[Offer]:
     for row in _table("gcp"):
         vcpus, memory = int(row["vcpus"]), Decimal(row["memory_gib"])
         for region in [name for name in rates["n1", "vcpu", "spot"] if "-" in name]:
-
-            def price(option: PurchaseOption, row: dict[str, str] = row, region: str = region) -> Decimal | None:
-                vcpu, gib = (rates[row["family"], per, option][region] for per in ("vcpu", "gib"))
-                return vcpus * Decimal(vcpu) + memory * Decimal(gib) if vcpu and gib else None
-
-            on_demand = price(PurchaseOption.ON_DEMAND)
+            prices: dict[PurchaseOption, Decimal] = {}
             for option in PurchaseOption:
-                found = price(option)
-                if found is not None:
-                    yield _offer(
-                        "gcp",
-                        region,
-                        row["type"],
-                        vcpus,
-                        memory,
-                        found,
-                        architecture="x86_64",
-                        purchase_option=option,
-                        on_demand_price=None
-                        if on_demand is None or option is PurchaseOption.ON_DEMAND
-                        else Money.of(on_demand),
-                    )
+                vcpu, gib = (rates[row["family"], per, option][region] for per in ("vcpu", "gib"))
+                if vcpu and gib:
+                    prices[option] = vcpus * Decimal(vcpu) + memory * Decimal(gib)
+            on_demand = prices.get(PurchaseOption.ON_DEMAND)
+            for option, found in prices.items():
+                yield _offer(
+                    "gcp",
+                    region,
+                    row["type"],
+                    vcpus,
+                    memory,
+                    found,
+                    architecture="x86_64",
+                    purchase_option=option,
+                    on_demand_price=None
+                    if on_demand is None or option is PurchaseOption.ON_DEMAND
+                    else Money.of(on_demand),
+                )
 
 
 def _offer(provider: str, region: str, kind: str, vcpus: int, memory: Decimal, price: Decimal, **more: Any) -> Offer:

@@ -37,7 +37,7 @@ def ask() -> list[tuple[float, str, str]]:
 
 if seconds:
     ask()
-    taken = []
+    taken: list[float] = []
     end = time.perf_counter() + float(seconds[0])
     while not taken or time.perf_counter() < end:
         start = time.perf_counter()

@@ -21,17 +21,17 @@ def ask() -> list[object]:
             )
             for cloud in clouds
         ]
-    found = []
+    found: list[tuple[object, ...]] = []
     for cloud in clouds:
         listed = catalog.list_accelerators(gpus_only=False, name_filter="A100", clouds=[cloud], all_regions=True)
         items = [item for those in listed.values() for item in those if item.spot_price == item.spot_price]
         found += [(item.spot_price, cloud, item.region, item.instance_type) for item in items]
-    return sorted(found)[:10]
+    return [*sorted(found)[:10]]
 
 
 if seconds:
     ask()
-    taken = []
+    taken: list[float] = []
     end = time.perf_counter() + float(seconds[0])
     while not taken or time.perf_counter() < end:
         start = time.perf_counter()

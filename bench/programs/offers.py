@@ -1,4 +1,4 @@
-"""200,000 zone-level offers that follow from a seed: the yardstick of ``search``. Prices are shaped like list prices, not real ones.
+"""200,000 zone-level offers that follow from a seed, for ``search``. Prices are shaped like list prices, and not real ones.
 
 Three clouds with their numbers of regions and zones, families of types with 1 to 8 GiB a processor, GPU types, a spot price in
 most zones scattered around its region's discount. Some zones have no spot price, in some it equals the on-demand price.
@@ -95,8 +95,30 @@ def _types(provider: str) -> Iterator[tuple[str, str, int, int, str, int, int, i
                     memory = vcpus * gib * (960 if provider == "gcp" and generation % 2 else 1024)
                     nanos = vcpus * 28_500_000 + memory * 4_000 + generation * 100_000
                     architecture = "arm64" if suffix == "g" else "x86_64"
-                    yield f"{kind}{generation}{suffix}-{vcpus}", architecture, vcpus, memory, "", 0, 0, nanos
+                    name = _name(provider, kind, generation, suffix, vcpus)
+                    yield name, architecture, vcpus, memory, "", 0, 0, nanos
     for model, (gpu_memory, price, vcpus, memory) in GPUS.items():
         for gpus in (1, 2, 4, 8):
             nanos = gpus * (price + vcpus * 28_500_000 + memory * 4_100_000)
-            yield f"{model.lower()}-{gpus}", "x86_64", gpus * vcpus, gpus * memory * 1024, model, gpus, gpu_memory, nanos
+            name = {"azure": "Standard_NC{}s_{}_v4", "gcp": "g2-{}-{}", "aws": "g5.{}-{}"}[provider]
+            yield (
+                name.format(gpus * vcpus, model.replace("-", "")),
+                "x86_64",
+                gpus * vcpus,
+                gpus * memory * 1024,
+                model,
+                gpus,
+                gpu_memory,
+                nanos,
+            )
+
+
+def _name(provider: str, kind: str, generation: int, suffix: str, vcpus: int) -> str:
+    """As the cloud would call it: SkyPilot looks for certain families by name."""
+    if provider == "aws":
+        return f"{kind}{generation}{'i' if suffix in ('', 'd') else ''}{suffix}.{vcpus}"
+    if provider == "azure":
+        letter = {"h": "H", "c": "F", "m": "D", "r": "E", "x": "M"}[kind]
+        return f"Standard_{letter}{vcpus}{suffix}s_v{generation}"
+    sort = {"h": "highcpu", "c": "compute", "m": "standard", "r": "highmem", "x": "ultramem"}[kind]
+    return f"n{generation - 1}{suffix}-{sort}-{vcpus}"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tallygate.money import Money  # noqa: E402
-from tallygate.pricing.market import budget_ceiling  # noqa: E402
-from tallygate.pricing.offers import PurchaseOption, ResourceRequest  # noqa: E402
-from tallygate.store.catalog import open_catalog  # noqa: E402
+from tallygate.money import Money
+from tallygate.pricing.market import budget_ceiling
+from tallygate.pricing.offers import PurchaseOption, ResourceRequest
+from tallygate.store.catalog import open_catalog
 
 SPOT = frozenset({PurchaseOption.SPOT})
 REQUESTS = {

@@ -60,8 +60,12 @@ def find(
     provider: Annotated[
         str | None, _option("--provider", panel=_MACHINE, metavar="NAME", help="Only local, AWS, GCP or Azure.")
     ] = None,
-    region: Annotated[str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Only this region.")] = None,
-    spot: Annotated[bool, _option("--spot", panel=_MACHINE, help="Only spot machines, which may be taken back.")] = False,
+    region: Annotated[
+        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Only this region.")
+    ] = None,
+    spot: Annotated[
+        bool, _option("--spot", panel=_MACHINE, help="Only spot machines, which may be taken back.")
+    ] = False,
     on_demand: Annotated[bool, _option("--on-demand", panel=_MACHINE, help="Only machines that stay.")] = False,
     sort: Annotated[
         str,
@@ -86,8 +90,8 @@ def find(
 ) -> int:
     """Find the cheapest machine that fits, over all providers, regions and zones.
 
-    The best are listed and saved in spot_prices.json, from where cloud_run.py --from-spot-prices takes them. On a terminal
-    you may choose which one comes first. When nothing fits, the exit code is 1 and the answer says what to relax.
+    The best are listed and saved in spot_prices.json, where cloud_run.py finds them. On a terminal you may choose which
+    one comes first. When nothing fits, the exit code is 1 and the answer says what to relax.
 
     \b
     Examples:
@@ -161,7 +165,7 @@ class _Search:
 
     def _request(self, wanted: _Wanted) -> ResourceRequest:
         hardware = self.config.hardware
-        own = {"aws": self.config.aws, "gcp": self.config.gcp, "azure": self.config.azure}.get(wanted.provider or "")
+        own = self._cloud(wanted.provider)
         request = ResourceRequest(
             vcpus_min=wanted.min_vcpu or hardware.min_vcpu,
             vcpus_max=wanted.max_vcpu or hardware.max_vcpu,
@@ -180,6 +184,14 @@ class _Search:
         if self.budget is not None:
             ceilings.append(budget_ceiling(self.budget, self.hours))
         return replace(request, hourly_price_max=min((one for one in ceilings if one is not None), default=None))
+
+    def _cloud(self, provider: str | None) -> configuration.Aws | configuration.Gcp | configuration.Azure | None:
+        clouds: dict[str, configuration.Aws | configuration.Gcp | configuration.Azure] = {
+            "aws": self.config.aws,
+            "gcp": self.config.gcp,
+            "azure": self.config.azure,
+        }
+        return clouds.get(provider or "")
 
     def best(self) -> list[Offer]:
         """What was looked for, best first. Raises ``NoMatchingOffer`` saying what to relax."""
@@ -203,7 +215,7 @@ class _Search:
         if known is None:
             from ..app import terms_without_store
 
-            own = {"aws": self.config.aws, "gcp": self.config.gcp, "azure": self.config.azure}.get(provider)
+            own = self._cloud(provider)
             disk = own.disk_size_gb if own is not None else 0
             known = self._terms[provider] = (terms_without_store(self.config, provider), disk)
         terms, disk = known

@@ -13,7 +13,7 @@ from ..money import Money
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest
 from ..pricing.spot_list import spelled
 from ..reports.render import amount, clean
-from .output import note, show, show_columns
+from .output import note, show_columns
 
 if TYPE_CHECKING:
     from ..pricing.market import Market, Relaxation
@@ -29,7 +29,7 @@ CSV_COLUMNS = (
 
 def show_offers(offers: Sequence[Offer], total: Total, *, now: datetime) -> None:
     """The table, and a line about prices that are only references."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for offer in offers:
         rows.append(
             (
@@ -47,7 +47,20 @@ def show_offers(offers: Sequence[Offer], total: Total, *, now: datetime) -> None
                 _priced(offer, now),
             )
         )
-    headers = ["PROVIDER", "TYPE", "PLACE", "BOUGHT", "VCPU", "GIB", "GPU", "$/H", "$/CORE-H", "TOTAL", "TAKEN BACK", "PRICED"]
+    headers = [
+        "PROVIDER",
+        "TYPE",
+        "PLACE",
+        "BOUGHT",
+        "VCPU",
+        "GIB",
+        "GPU",
+        "$/H",
+        "$/CORE-H",
+        "TOTAL",
+        "TAKEN BACK",
+        "PRICED",
+    ]
     if all(row[6] is None for row in rows):
         rows = [(*row[:6], *row[7:]) for row in rows]
         headers.remove("GPU")

@@ -67,7 +67,9 @@ def expected_hours(hours: Decimal, interruptions: Band | None, *, checkpoint_sec
     return max(hours, _run_and_starts(hours, interruptions, checkpoint_seconds)[0])
 
 
-def _run_and_starts(hours: Decimal, interruptions: Band | None, checkpoint_seconds: int | None) -> tuple[Decimal, Decimal]:
+def _run_and_starts(
+    hours: Decimal, interruptions: Band | None, checkpoint_seconds: int | None
+) -> tuple[Decimal, Decimal]:
     """Expected hours of running, and how many interruptions come on the way."""
     rate = interruptions.per_hour if interruptions is not None else Decimal(0)
     if not rate:

@@ -39,7 +39,7 @@ class Market:
         self._own_offers = own_offers
 
     def cheapest(self, request: ResourceRequest, *, limit: int, per: Per = Per.HOUR) -> list[Offer]:
-        """What ``Catalog.cheapest`` promises, this machine among it."""
+        """What ``Catalog.cheapest`` promises, this machine among it unless its price is in another currency."""
         own = rank(self._own(request), request)
         found = self.catalog.cheapest(request, limit=limit, per=per)
         return _merged(own, found, lambda offer: _share(offer, per), limit)
@@ -94,14 +94,15 @@ class Market:
 
 def _share(offer: Offer, per: Per) -> Fraction:
     """The hourly price in nanos per what it is compared by."""
-    by = {Per.HOUR: 1, Per.VCPU: offer.vcpus, Per.GIB: offer.memory_gib}[per]
-    return Fraction(offer.hourly_price.nanos) / Fraction(by)
+    by = {Per.HOUR: Fraction(1), Per.VCPU: Fraction(offer.vcpus), Per.GIB: Fraction(offer.memory_gib)}[per]
+    return offer.hourly_price.nanos / by
 
 
 def _merged(one: list[Offer], other: list[Offer], key: Callable[[Offer], Any], limit: int) -> list[Offer]:
-    if not one:
+    comparable = [offer for offer in one if not other or offer.hourly_price.currency == other[0].hourly_price.currency]
+    if not comparable:
         return other
-    everything = rank([*one, *other], ResourceRequest(vcpus_min=0))
+    everything = rank([*comparable, *other], ResourceRequest(vcpus_min=0))
     return sorted(everything, key=key)[:limit]
 
 
@@ -167,5 +168,3 @@ def _value(offer: Offer, bound: str) -> object:
 def budget_ceiling(budget: Money, hours: Decimal) -> Money:
     """The highest hourly price that ``budget`` pays for ``hours`` hours, exactly: prices are whole nanos."""
     return Money(int(Fraction(budget.nanos) / Fraction(hours)), budget.currency)
-
-

@@ -167,7 +167,7 @@ def _offer(row: object, where: str, written_at: datetime) -> Offer:
 def _option(row: dict[str, object], provider: str, where: str) -> PurchaseOption:
     given = row.get("purchase_option", "on_demand" if provider == "local" else "spot")
     try:
-        return PurchaseOption(given)
+        return PurchaseOption(str(given))
     except ValueError:
         raise UsageError(f"{where} has no usable purchase_option: {str(given)[:60]!r}") from None
 

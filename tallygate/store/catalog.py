@@ -287,9 +287,7 @@ class SqliteCatalog:
 
     def _band(self, number: int) -> Band:
         low, high, hours = self._one("catalog.band", number)
-        found = self._bands[number] = Band(
-            low=Decimal(low), high=None if high is None else Decimal(high), hours=hours
-        )
+        found = self._bands[number] = Band(low=Decimal(low), high=None if high is None else Decimal(high), hours=hours)
         return found
 
     # --- the file
@@ -419,6 +417,4 @@ def _check_header(path: str) -> None:
     page = number(16, 2)
     expected = (65_536 if page == 1 else page) * number(28)
     if size != expected:
-        raise StoreDamaged(
-            f"The price catalogue {path} is damaged: it has {size:,} bytes of {expected:,}", cure=_AGAIN
-        )
+        raise StoreDamaged(f"The price catalogue {path} is damaged: it has {size:,} bytes of {expected:,}", cure=_AGAIN)

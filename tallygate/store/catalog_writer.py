@@ -218,10 +218,13 @@ def _nanos(offer: Offer, gib: Decimal) -> int:
 # --- the file
 
 
-def _fill(
-    connection: sqlite3.Connection, rows: list[_Row], parts: list[Part], version: Version, currency: str
-) -> None:
-    for switch in (f"application_id = {APPLICATION}", f"user_version = {FORMAT}", "journal_mode = OFF", "synchronous = OFF"):
+def _fill(connection: sqlite3.Connection, rows: list[_Row], parts: list[Part], version: Version, currency: str) -> None:
+    for switch in (
+        f"application_id = {APPLICATION}",
+        f"user_version = {FORMAT}",
+        "journal_mode = OFF",
+        "synchronous = OFF",
+    ):
         connection.execute(f"PRAGMA {switch}")
     connection.execute("BEGIN")
     for table in named("sqlite", "catalog.make"):

@@ -20,7 +20,10 @@ CASES = [
     *[(FIND, "--estimated-runtime", value) for value in HOURS],
     *[(FIND, flag, value) for flag in ("--min-vcpu", "--max-vcpu", "--limit") for value in COUNTS],
     *[(FIND, flag, value) for flag in ("--min-ram", "--max-ram") for value in ("-1", "nan", "1e3", "", "100001")],
-    *[(FIND, "--gpu", value) for value in ("", " ", ":", ":1", "A100:", "A100:0", "A100:-1", "A100:x", "A100:1:2", "\x1b[31m")],
+    *[
+        (FIND, "--gpu", value)
+        for value in ("", " ", ":", ":1", "A100:", "A100:0", "A100:-1", "A100:x", "A100:1:2", "\x1b[31m")
+    ],
     (FIND, "--arch", "sparc"),
     (FIND, "--sort", "luck"),
     (FIND, "--provider", "ibm"),

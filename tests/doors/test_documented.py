@@ -140,6 +140,17 @@ def test_a_documented_command_works_unchanged(command: str, place: Path) -> None
         json.loads(answer.stdout)
 
 
+def test_the_documented_price_search_works_unchanged(tmp_path: Path, place: Path) -> None:
+    """In a directory of its own, because ``cloud_run.py`` would choose from the list it saves."""
+    for name in (*BESIDE, ".programs"):
+        (tmp_path / name).symlink_to(place / name)
+    answer = run(tmp_path, "python find_cheapest_instance.py --no-interactive")
+    assert answer.returncode == 0, answer.stderr
+    assert len(answer.stdout.splitlines()) == 22
+    rows = json.loads((tmp_path / "spot_prices.json").read_text())
+    assert {"provider", "instance", "region", "price_hr", "vcpu", "ram_gb"} <= rows[0].keys()
+
+
 def test_the_documented_refusal_is_printed_word_for_word(place: Path, tmp_path: Path) -> None:
     for name in (*BESIDE, "my_job", ".programs"):
         (tmp_path / name).symlink_to(place / name)

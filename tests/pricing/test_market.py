@@ -51,7 +51,13 @@ def market(found: list[Offer], own: list[Offer] | None = None) -> Market:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(offers(), max_size=12), st.lists(offers(), max_size=4), requests(), st.integers(0, 16), st.sampled_from(list(Per)))
+@given(
+    st.lists(offers(), max_size=12),
+    st.lists(offers(), max_size=4),
+    requests(),
+    st.integers(0, 16),
+    st.sampled_from(list(Per)),
+)
 def test_both_are_ranked_as_one(
     found: list[Offer], own: list[Offer], request: ResourceRequest, limit: int, per: Per
 ) -> None:
@@ -76,7 +82,12 @@ def test_relaxing_a_bound_to_the_value_told_lets_the_offer_in_and_nothing_nearer
         value = frozenset({told.value}) if told.bound == "purchase_options" else told.value
         assert matches(told.offer, replace(request, **{told.bound: value}))
         # Everything that this bound alone keeps out is at least as far away.
-        loosest = {"vcpus_min": 1, "memory_gib_min": Decimal(0), "gpus_min": 0, "purchase_options": frozenset(PurchaseOption)}
+        loosest = {
+            "vcpus_min": 1,
+            "memory_gib_min": Decimal(0),
+            "gpus_min": 0,
+            "purchase_options": frozenset(PurchaseOption),
+        }
         without = rank(found, replace(request, **{told.bound: loosest.get(told.bound)}))
         if told.bound in fields or told.bound == "purchase_options":
             assert told.offer == without[0]

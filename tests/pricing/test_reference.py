@@ -28,7 +28,9 @@ def offers() -> list[Offer]:
 
 
 def test_building_it_again_from_the_tables_gives_the_same(tmp_path: Path, offers: list[Offer]) -> None:
-    subprocess.run([sys.executable, str(ROOT / "reference" / "build.py"), str(tmp_path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(ROOT / "reference" / "build.py"), str(tmp_path)], check=True, capture_output=True
+    )
     built, shipped = SqliteCatalog(tmp_path / "reference.db"), SqliteCatalog(SHIPPED)
     assert built.version == shipped.version
     assert built.parts() == shipped.parts()

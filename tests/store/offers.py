@@ -31,8 +31,18 @@ OFFER = Offer(
 
 PRICES = [Money(nanos) for nanos in (1, 99_999_999, 100_000_000, 100_000_001, 800_000_000, 1_999_999_999_999)]
 MEMORY = [Decimal(text) for text in ("0.5", "0.613", "1", "3.75", "64", "128", "24576")]
-GPUS = [(0, None, None), (1, "A100", Decimal(40)), (8, "A100", Decimal(80)), (1, "a100", None), (1, "L4", Decimal("2.5"))]
-BANDS = [None, Band(low=Decimal("0.05"), high=Decimal("0.10"), hours=730), Band(low=Decimal("0.20"), high=None, hours=730)]
+GPUS = [
+    (0, None, None),
+    (1, "A100", Decimal(40)),
+    (8, "A100", Decimal(80)),
+    (1, "a100", None),
+    (1, "L4", Decimal("2.5")),
+]
+BANDS = [
+    None,
+    Band(low=Decimal("0.05"), high=Decimal("0.10"), hours=730),
+    Band(low=Decimal("0.20"), high=None, hours=730),
+]
 REGIONS = ["us-east-1", "us-east-1b", "Östlich", "local", "eu"]
 TYPES = ["r5.4xlarge", "m5.large", "n2-standard-8", "Z", "z"]
 

@@ -87,7 +87,11 @@ def test_a_sheet_replaces_its_region_and_the_rest_is_kept(tmp_path: Path) -> Non
     west, east = other(region="us-west-2", zone="us-west-2a"), OFFER
     write(tmp_path, sheets_of([west, east]), made_at=NOW)
     dearer = other(hourly_price=Money.of(2))
-    write(tmp_path, [Sheet(provider="aws", region="us-east-1", read_at=LATER, source="s", offers=(dearer,))], made_at=LATER)
+    write(
+        tmp_path,
+        [Sheet(provider="aws", region="us-east-1", read_at=LATER, source="s", offers=(dearer,))],
+        made_at=LATER,
+    )
     assert all_of(tmp_path) == [west, dearer]
     catalog = open_catalog(tmp_path)
     assert [(part.region, part.read_at, part.offers) for part in catalog.parts()] == [
@@ -261,7 +265,9 @@ def test_a_second_writer_waits_for_the_first_or_says_so(tmp_path: Path) -> None:
             inside.set()
             leave.wait(30)
 
-    first = threading.Thread(target=write, args=(tmp_path, sheets_of([OFFER])), kwargs={"made_at": NOW, "passing": dawdle})
+    first = threading.Thread(
+        target=write, args=(tmp_path, sheets_of([OFFER])), kwargs={"made_at": NOW, "passing": dawdle}
+    )
     first.start()
     assert inside.wait(30)
     with pytest.raises(StoreBusy):
