@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .objectstore.base import ObjectStore
     from .pricing.catalog import Catalog
     from .pricing.estimate import Estimate, Policy
+    from .pricing.market import Market
     from .pricing.offers import Offer, ResourceRequest
     from .pricing.paths import PricePath
     from .pricing.terms import Terms
@@ -52,6 +53,45 @@ Say = Callable[[str], None]
 
 def silence(line: str) -> None:
     """A ``Say`` for when nobody listens."""
+
+
+def prices_folder(config: Config) -> Path:
+    """Where the catalogue and the price history lie: as configured, else ``prices`` in the state directory."""
+    return Path(config.prices.folder) if config.prices.folder is not None else Path(config.state_path) / "prices"
+
+
+def open_catalog(config: Config) -> Catalog:
+    """The catalogue that was refreshed last, else the reference prices of the package."""
+    from .store.catalog import open_catalog
+
+    return open_catalog(prices_folder(config))
+
+
+def open_market(config: Config, clock: Clock) -> Market:
+    """Everything that could be rented, this machine among it. Needs no store and opens none."""
+    from .pricing.market import Market
+
+    own = _this_machine(config, clock) if config.local.enabled else None
+    return Market(open_catalog(config), own.offers if own is not None else lambda request: ())
+
+
+def terms_without_store(config: Config, provider: str) -> Terms:
+    """What a provider charges beside the machine, without opening the store."""
+    from .pricing.terms import PUBLISHED
+
+    return PUBLISHED[provider] if provider in PUBLISHED else _this_machine(config, SystemClock()).terms
+
+
+def _this_machine(config: Config, clock: Clock, install_id: Callable[[], str] = lambda: "") -> Provider:
+    from .providers.local import LocalProvider
+
+    return LocalProvider(
+        Path(config.state_path).absolute() / "machines",
+        install_id=install_id,
+        hourly_price=config.local.price_per_hour,
+        machines_max=config.local.machines_max,
+        clock=clock,
+    )
 
 
 class App:
@@ -164,15 +204,7 @@ class App:
         from . import providers
 
         providers.check(name)
-        from .providers.local import LocalProvider
-
-        return LocalProvider(
-            self.state_directory / "machines",
-            install_id=lambda: self.install_id,
-            hourly_price=self.config.local.price_per_hour,
-            machines_max=self.config.local.machines_max,
-            clock=self.clock,
-        )
+        return _this_machine(self.config, self.clock, lambda: self.install_id)
 
     def provider_names(self) -> list[str]:
         """Every provider that is set up or that ever made a machine for this installation."""

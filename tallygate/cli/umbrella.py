@@ -5,6 +5,7 @@ from .program import Entry, Menu
 MENU = Menu(
     "Tally the bill, gate the launch: run jobs under budgets that cannot be broken.",
     {
+        "find": Entry("tallygate.cli.find:find", "Find the cheapest machine that fits, over all providers."),
         "run": Entry("tallygate.cli.run:run", "Launch a job directory under a budget."),
         "jobs": Entry("tallygate.cli.jobs:MENU", "List, show, watch, end and fetch jobs."),
         "costs": Entry("tallygate.cli.costs:costs", "Retrieve the actual costs of jobs."),

@@ -6,10 +6,11 @@ searching goes on in the version that was there, and a refresh that dies leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Protocol
 
 from ..money import Money
@@ -18,7 +19,10 @@ from .offers import Offer, ResourceRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One provider's region in a version: how many offers, read when and where, and what was left out and why."""
+    """One provider's region in a version: how many offers, read when and where, and what was left out and why.
+
+    ``refused`` rows were left out, ``reasons`` counts them by reason, and ``notes`` say what else was missing, as in ``Sheet``.
+    """
 
     provider: str
     region: str
@@ -26,6 +30,8 @@ class Part:
     source: str
     offers: int
     refused: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,14 @@ class Version:
     id: str
     made_at: datetime
     offers: int
+
+
+class Per(Enum):
+    """What prices are compared by: a machine's hour, or that hour's share of one vCPU or one GiB of memory."""
+
+    HOUR = "hour"
+    VCPU = "vcpu"
+    GIB = "gib"
 
 
 Cost = Callable[[Offer], Money]
@@ -51,8 +65,12 @@ class Catalog(Protocol):
         """What the version is made of, by provider and region."""
         ...
 
-    def cheapest(self, request: ResourceRequest, *, limit: int) -> list[Offer]:
-        """The first ``limit`` of what ``rank`` would answer over all offers of the version."""
+    def cheapest(self, request: ResourceRequest, *, limit: int, per: Per = Per.HOUR) -> list[Offer]:
+        """The first ``limit`` of what ``rank`` would answer over all offers of the version.
+
+        With another ``per``, those with the lowest hourly price per vCPU or GiB, compared exactly; equal ones in the order of
+        ``rank``. Raises ``UsageError`` when the request's highest price is in another currency than the version.
+        """
         ...
 
     def cheapest_to_finish(self, request: ResourceRequest, cost: Cost, *, hours: Decimal, limit: int) -> list[Offer]:

@@ -33,6 +33,7 @@ class Answer:
 Cli = Callable[..., Answer]
 
 HOMES = {
+    "find_cheapest_instance.py": "tallygate.cli.find:find",
     "cloud_run.py": "tallygate.cli.run:run",
     "job_manager.py": "tallygate.cli.jobs:DOOR",
     "cost_tracker.py": "tallygate.cli.costs:costs",

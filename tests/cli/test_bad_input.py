@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 RUN = "cloud_run.py"
+FIND = "find_cheapest_instance.py"
 
 AMOUNTS = ["nan", "NaN", "inf", "-inf", "1e9", "-5", "-0.01", "0", "0.00", "", " ", "１２", "١٢", "1,000", "0x10", "1_000",
            "5 USD", "$5", "--", "٫5", "1e-9", "100000000.01", "9" * 60, "0.0000000001", "5.", ".", "+"]  # fmt: skip
@@ -15,6 +16,24 @@ HOURS = ["nan", "inf", "0", "-1", "1e3", "", "２", "721", "forever", "2:30", "9
 COUNTS = ["-1", "1.5", "", "１６", "1e3", "many", "9" * 20, "+4", " 4", "0x4", "1_0"]
 
 CASES = [
+    *[(FIND, flag, value) for flag in ("--budget", "--max-price-per-hour") for value in AMOUNTS],
+    *[(FIND, "--estimated-runtime", value) for value in HOURS],
+    *[(FIND, flag, value) for flag in ("--min-vcpu", "--max-vcpu", "--limit") for value in COUNTS],
+    *[(FIND, flag, value) for flag in ("--min-ram", "--max-ram") for value in ("-1", "nan", "1e3", "", "100001")],
+    *[
+        (FIND, "--gpu", value)
+        for value in ("", " ", ":", ":1", "A100:", "A100:0", "A100:-1", "A100:x", "A100:1:2", "\x1b[31m")
+    ],
+    (FIND, "--arch", "sparc"),
+    (FIND, "--sort", "luck"),
+    (FIND, "--provider", "ibm"),
+    (FIND, "--region", ""),
+    (FIND, "--output", ""),
+    (FIND, "--json", "--csv"),
+    (FIND, "--min-vcpu", "8", "--max-vcpu", "4"),
+    (FIND, "--min-ram", "8", "--max-ram", "4"),
+    (FIND, "--config", "missing.json"),
+    (FIND, "us-east-1"),
     *[(RUN, "my_job", "--budget", value) for value in AMOUNTS],
     *[(RUN, "my_job", "--accept-price", value) for value in AMOUNTS],
     *[(RUN, "my_job", "--estimated-runtime", value) for value in HOURS],

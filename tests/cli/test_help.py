@@ -26,6 +26,7 @@ EVERY = [
     *commands("tallygate.cli.umbrella:MENU", ("tallygate",)),
     *commands("tallygate.cli.jobs:DOOR", ("job_manager.py",)),
     *commands("tallygate.cli.reports:MENU", ("cloud_cost_report.py",)),
+    ("find_cheapest_instance.py",),
     ("cloud_run.py",),
     ("cost_tracker.py",),
 ]

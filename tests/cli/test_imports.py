@@ -24,6 +24,8 @@ HOT = {
     "a menu's --help": ("job_manager.py", "--help"),
     "list": ("job_manager.py", "list"),
     "list of the umbrella": ("-m", "tallygate", "jobs", "list"),
+    "find": ("find_cheapest_instance.py", "--no-interactive"),
+    "find, nothing fits": ("find_cheapest_instance.py", "--no-interactive", "--gpu", "none"),
     "--dry-run": ("cloud_run.py", "my_job", "--dry-run"),
     "budget list": ("job_manager.py", "budget", "list"),
     "config show": ("-m", "tallygate", "config", "show"),
@@ -54,7 +56,7 @@ def test_a_hot_path_imports_nothing_heavy(arguments: tuple[str, ...], tmp_path: 
         text=True,
         check=False,
     )
-    assert answer.returncode in (0, 2), answer.stderr
+    assert answer.returncode in (0, 1, 2), answer.stderr
     modules = answer.stderr.rpartition("IMPORTED")[2].split()
     assert "typer" in modules
     assert [name for name in (*HEAVY, *VALIDATORS) if name in modules] == []

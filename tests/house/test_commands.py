@@ -21,7 +21,7 @@ DOCUMENTS = sorted(
     for folder in (ROOT, ROOT / "docs", ROOT / "schema", ROOT / "bench", *(ROOT / "examples").iterdir())
     for path in folder.glob("*.md")
 )
-DOORS = ("cloud_run.py", "job_manager.py", "cost_tracker.py", "cloud_cost_report.py")
+DOORS = ("find_cheapest_instance.py", "cloud_run.py", "job_manager.py", "cost_tracker.py", "cloud_cost_report.py")
 PROGRAM = r"(?<![\w./`-])(?:(?:python3? |\./)?[a-z_]+\.py|tallygate|make|python -m bench|pytest)(?= )"
 
 
