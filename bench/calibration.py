@@ -22,10 +22,11 @@ sys.path.insert(0, str(ROOT))
 
 from tallygate.money import Money  # noqa: E402
 from tallygate.pricing.estimate import Policy, estimate  # noqa: E402
+from tallygate.pricing.finish import usual  # noqa: E402
 from tallygate.pricing.interruptions import HOURS_PER_MONTH, Band  # noqa: E402
 from tallygate.pricing.offers import Offer, PurchaseOption  # noqa: E402
 from tallygate.pricing.paths import ObservedPrices  # noqa: E402
-from tallygate.pricing.quote import Circumstances, Quote, quote, usual  # noqa: E402
+from tallygate.pricing.quote import Circumstances, Quote, quote  # noqa: E402
 from tallygate.pricing.runtimes import History, Run, from_history  # noqa: E402
 from tallygate.simcloud.chance import MILLION, Stream  # noqa: E402
 from tallygate.simcloud.dialects import DIALECTS, Dialect  # noqa: E402

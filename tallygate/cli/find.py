@@ -149,7 +149,7 @@ class _Search:
     """One search: what is looked for, where, and what finishing is expected to cost there."""
 
     def __init__(self, wanted: _Wanted, config: configuration.Config) -> None:
-        from ..app import open_market
+        from ..app.market import open_market
         from ..times import SystemClock
 
         self.config = config
@@ -213,11 +213,11 @@ class _Search:
         provider = offer.provider
         known = self._terms.get(provider)
         if known is None:
-            from ..app import terms_without_store
+            from ..app import market
 
             own = self._cloud(provider)
             disk = own.disk_size_gb if own is not None else 0
-            known = self._terms[provider] = (terms_without_store(self.config, provider), disk)
+            known = self._terms[provider] = (market.terms(self.config, provider), disk)
         terms, disk = known
         return expected_total(offer, terms, hours=self.hours, disk_gib=disk, egress_gib=0)
 

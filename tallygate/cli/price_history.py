@@ -84,12 +84,13 @@ def history(
 
 
 def _open(config: str | None) -> "PriceHistory":
+    from ..app.market import history_file
     from ..store.price_history import PriceHistory
 
     settings = configuration.load(config)
     try:
         return PriceHistory.open(
-            str(prices.history_file(settings)), create=False, allow_network_files=settings.store.allow_network_files
+            str(history_file(settings)), create=False, allow_network_files=settings.store.allow_network_files
         )
     except StoreMissing:
         raise PriceRefused("No prices have been read yet", cure="Read them with: tallygate prices refresh") from None

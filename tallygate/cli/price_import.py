@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace as changed
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,8 +52,8 @@ def take_in(
         raise PriceRefused("There is no catalogue to import into in this installation")
     day = None if as_of is None else _day(as_of)
     name = flags.text("FILE-OR-URL", place, at_most=2_000) or ""
-    # Imported here and by name: reading published lists is a room of its own, needed by no other command.
-    published = import_module("tallygate.pricing.published")
+    from ..pricing import published
+
     content = published.read(
         name,
         fetch=found.fetch,

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -70,28 +68,15 @@ class Tools:
 
 def tools(settings: "Config") -> Tools:
     """The tools of an installation."""
+    from ..app.market import price_catalog, price_sources, web_fetcher
+
     clock = SystemClock()
-    return Tools(sources=(), catalog=None, fetch=_fetcher(clock), clock=clock)
-
-
-def _fetcher(clock: Clock) -> Callable[[str], bytes]:
-    """Reads an address, when one is given; imported then and by name, because hardly any command does."""
-
-    def fetch(address: str) -> bytes:
-        found: bytes = import_module("tallygate.providers.fetch").WebFetcher(clock)(address)
-        return found
-
-    return fetch
-
-
-def prices_folder(settings: "Config") -> Path:
-    """Where the catalogue and the history lie: in the state directory unless configured."""
-    configured = settings.prices.folder
-    return Path(settings.state_path, "prices") if configured is None else Path(configured)
-
-
-def history_file(settings: "Config") -> Path:
-    return prices_folder(settings) / "history.db"
+    return Tools(
+        sources=price_sources(settings, clock),
+        catalog=price_catalog(settings, clock),
+        fetch=web_fetcher(clock),
+        clock=clock,
+    )
 
 
 # --- refresh
@@ -160,6 +145,7 @@ def refresh(
 
 
 def _carry_out(wanted: "Wanted", found: Tools, settings: "Config") -> "Report":
+    from ..app.market import history_file
     from ..pricing.refresh import refresh as carry_out
     from ..store.price_history import PriceHistory
 
@@ -224,6 +210,8 @@ def _show_report(report: "Report") -> None:
     fresh = report.of(Outcome.FRESH)
     if fresh:
         note(f"{len(fresh)} markets are fresh and were not read again")
+    for each in report.of(Outcome.NOT_SET_UP):
+        note(f"{each.provider} is not set up: {each.reason}. {each.cure}".rstrip())
     for each in report.of(Outcome.FAILED):
         stays = "no earlier prices" if each.old_read_at is None else f"prices of {shown(each.old_read_at)} stay"
         warn(f"{each}: {each.reason} ({stays}). {each.cure}".rstrip())

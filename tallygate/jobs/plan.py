@@ -23,9 +23,10 @@ from ..pricing.estimate import (
     runtime_seconds,
     unfit_to_launch,
 )
+from ..pricing.finish import expected_total, usual
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest, matches, rank
 from ..pricing.paths import PricePath
-from ..pricing.quote import Circumstances, Quote, finishing_cost, quote, usual
+from ..pricing.quote import Circumstances, Quote, quote
 from ..pricing.runtimes import History, Runtimes, from_history
 from ..pricing.terms import Terms
 from ..times import Clock
@@ -228,7 +229,7 @@ class Planner:
         request, hours = submission.request, work.hours(None)
 
         def cost(offer: Offer) -> Money:
-            return finishing_cost(
+            return expected_total(
                 offer,
                 self._terms_of(offer.provider),
                 hours=hours,

@@ -1,13 +1,13 @@
 """What finishing on an offer is expected to cost: the figure that offers are compared by.
 
-A spot machine that is often taken back may be dearer than one that is not. Interruptions come at random with a rate of r an
-hour. A job of T hours that starts over whenever it is interrupted is expected to run (e^(rT) - 1) / r hours; one that keeps a
-checkpoint every c hours loses at most that much at a time and is expected to run T/c times (e^(rc) - 1) / r. Every interruption
-brings another start of a machine.
+A spot machine that is often taken back may be dearer than one that is not. The machine's time is the work, what interruptions
+add to it (``rework.expected_seconds``), and boot and teardown; disk and address are there for as long.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 
@@ -15,20 +15,70 @@ from ..errors import PriceRefused
 from ..money import NANOS_MAX, Money
 from .interruptions import Band
 from .offers import Offer, PurchaseOption
+from .rework import expected_seconds
 from .terms import HOURS_PER_MONTH, Terms
 
-BOOT_SECONDS = 120
-"""From the moment a cloud bills a machine to the moment it runs the job: boot, agent, inputs."""
-
-TEARDOWN_SECONDS = 60
-"""From the job's end to the end of billing: results, shutdown."""
-
 ASSUMED = Band(low=Decimal("0.05"), high=Decimal("0.15"), hours=24)
-"""For spot machines whose interruptions nobody publishes: the share that Google names for a day of its preemptible machines.
-Unknown is not never."""
+"""For spot machines whose interruptions nobody publishes: what Google names for a day of its preemptible machines. Unknown
+is not never."""
 
-_RATE_TIMES_HOURS_MAX = 40
-"""e^40 runs: a job that practically never finishes. Beyond it the cost is the largest amount there is."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What is usual at a provider, where ``Terms`` has bounds that hold everywhere.
+
+    ``boot_seconds``: billed until the job begins; ``teardown_seconds``: from its end until nothing bills any more. Disk
+    and egress are the prices of a large region; None where the terms' own figure is the price. ``source`` says where
+    the seconds are from.
+    """
+
+    boot_seconds: int
+    teardown_seconds: int
+    disk_gib_month: Money | None = None
+    egress_gib: Money | None = None
+    source: str = "assumed: about what such machines take; nothing was measured"
+
+    @property
+    def seconds(self) -> int:
+        return self.boot_seconds + self.teardown_seconds
+
+    def terms(self, terms: Terms) -> Terms:
+        """The provider's terms at the usual prices, never above its own figures."""
+        return replace(
+            terms,
+            disk_gib_month=_lower(terms.disk_gib_month, self.disk_gib_month),
+            egress_gib=_lower(terms.egress_gib, self.egress_gib),
+        )
+
+
+USUAL: Mapping[str, Usual] = {
+    "local": Usual(boot_seconds=0, teardown_seconds=0, source="this machine is already up"),
+    "aws": Usual(
+        boot_seconds=30,
+        teardown_seconds=20,
+        disk_gib_month=Money.of("0.088"),  # gp3 in eu-west-1; 0.08 in us-east-1
+        egress_gib=Money.of("0.09"),
+    ),
+    "gcp": Usual(
+        boot_seconds=25,
+        teardown_seconds=15,
+        disk_gib_month=Money.of("0.11"),  # balanced disk in europe-west1; 0.10 in us-central1
+        egress_gib=Money.of("0.12"),
+    ),
+    "azure": Usual(
+        boot_seconds=40,
+        teardown_seconds=30,
+        disk_gib_month=Money.of("0.08"),  # standard SSD of 32 GiB, 2.40 to 2.56 a month
+        egress_gib=Money.of("0.087"),
+    ),
+}
+
+_ELSEWHERE = Usual(boot_seconds=60, teardown_seconds=60)
+
+
+def usual(provider: str) -> Usual:
+    """What is assumed of a provider's machines."""
+    return USUAL.get(provider, _ELSEWHERE)
 
 
 def expected_total(
@@ -40,17 +90,16 @@ def expected_total(
     egress_gib: int,
     checkpoint_seconds: int | None = None,
 ) -> Money:
-    """What a job of ``hours`` hours is expected to cost on ``offer``, with everything beside the machine.
+    """What a job of ``hours`` hours is expected to cost on ``offer`` at today's price, with everything beside the machine.
 
-    The machine's hours with expected rework and restarts, boot and teardown; disk and public address for as long; egress
-    once. ``disk_gib`` 0 is the provider's usual disk. ``checkpoint_seconds`` None: an interrupted job starts over. Rounded up
-    to nanos once, and never less than the hourly price times ``hours``. Raises ``PriceRefused`` when the offer and what is
-    beside it are priced in different currencies.
+    ``disk_gib`` 0 is the provider's usual disk. ``checkpoint_seconds`` None: an interrupted job starts over. Rounded up to
+    nanos once, and never less than the hourly price times ``hours``; at most the largest amount there is, for a job that
+    practically never finishes. Raises ``PriceRefused`` when the offer and what is beside it are priced in different currencies.
     """
     is_spot = offer.purchase_option is PurchaseOption.SPOT
     life, beside = _life_and_beside(
-        (offer.interruptions or ASSUMED) if is_spot else None,
-        offer.provider != "local",
+        (offer.interruptions or ASSUMED).per_hour if is_spot else Decimal(0),
+        offer.provider,
         terms,
         hours,
         disk_gib,
@@ -62,28 +111,10 @@ def expected_total(
     return Money(min(int(nanos), NANOS_MAX), offer.hourly_price.currency)
 
 
-def expected_hours(hours: Decimal, interruptions: Band | None, *, checkpoint_seconds: int | None = None) -> Decimal:
-    """Machine hours until a job of ``hours`` is done, starts aside. Without interruptions those hours."""
-    return max(hours, _run_and_starts(hours, interruptions, checkpoint_seconds)[0])
-
-
-def _run_and_starts(
-    hours: Decimal, interruptions: Band | None, checkpoint_seconds: int | None
-) -> tuple[Decimal, Decimal]:
-    """Expected hours of running, and how many interruptions come on the way."""
-    rate = interruptions.per_hour if interruptions is not None else Decimal(0)
-    if not rate:
-        return hours, Decimal(0)
-    stretch = hours if checkpoint_seconds is None else min(hours, Decimal(checkpoint_seconds) / 3600)
-    interrupted = min(rate * stretch, Decimal(_RATE_TIMES_HOURS_MAX)).exp() - 1
-    stretches = hours / stretch
-    return stretches * interrupted / rate, stretches * interrupted
-
-
 @lru_cache(maxsize=4_096)  # thousands of offers share a provider and a band
 def _life_and_beside(
-    interruptions: Band | None,
-    boots: bool,
+    per_hour: Decimal,
+    provider: str,
     terms: Terms,
     hours: Decimal,
     disk_gib: int,
@@ -92,11 +123,10 @@ def _life_and_beside(
     currency: str,
 ) -> tuple[Decimal, Decimal]:
     """The machine's expected hours, and the nanos of everything beside it; the same for offers of any price."""
-    run, starts = _run_and_starts(hours, interruptions, checkpoint_seconds)
-    life = max(hours, run)
-    if boots:
-        life += (1 + starts) * BOOT_SECONDS / 3600 + Decimal(TEARDOWN_SECONDS) / 3600
-    life = max(life, Decimal(terms.seconds_min) / 3600)
+    extra = usual(provider)
+    terms = extra.terms(terms)
+    worked = expected_seconds(hours * 3600, per_hour, checkpoint_seconds, extra.seconds)
+    life = max(hours, (worked + extra.seconds) / 3600, Decimal(terms.seconds_min) / 3600)
     beside = Decimal(0)
     disk = disk_gib or terms.disk_gib_default
     for price, quantity in (
@@ -109,3 +139,7 @@ def _life_and_beside(
                 raise PriceRefused(f"Machines are priced in {currency}, and their disk, address and egress are not")
             beside += price.nanos * quantity
     return life, beside
+
+
+def _lower(bound: Money | None, ordinary: Money | None) -> Money | None:
+    return bound if bound is None or ordinary is None or ordinary.currency != bound.currency else min(bound, ordinary)

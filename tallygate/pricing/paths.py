@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ..money import Money
 from ..times import Period
+from .history import Path
 from .source import Observation
 from .spread import Spread
 
@@ -89,6 +90,13 @@ class ObservedPrices:
     def of(cls, observations: Sequence[Observation], *, until: datetime) -> ObservedPrices:
         """From the observations of one pool."""
         return cls([(each.at, each.hourly_price) for each in observations], until=until)
+
+    @classmethod
+    def along(cls, path: Path) -> ObservedPrices | None:
+        """From a path of the price history; where it is unknown the price before stands. None when all of it is unknown."""
+        last = path.last
+        steps = [(span.start, span.price) for span in path.spans if span.price is not None]
+        return None if last is None else cls(steps, until=last.end)
 
     @property
     def observed(self) -> Period:

@@ -12,13 +12,14 @@ The others come from every combination of a run time, what is lost and a way of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from .. import times
-from ..money import NANOS_MAX, Money, total
+from ..money import Money, total
 from .estimate import CostPart, Estimate, Sides, over
+from .finish import ASSUMED, Usual, usual
 from .interruptions import Band
 from .offers import Offer, PurchaseOption
 from .paths import PricePath, StandingPrice, coming, days, passes_per_hour
@@ -35,71 +36,6 @@ _RARE = Decimal("0.02")
 """Where so few interruptions are to be expected, they are looked at less closely: they move none of the quantiles shown."""
 
 _LOW, _MIDDLE, _P90, _HIGH = Decimal("0.05"), Decimal("0.5"), Decimal("0.9"), Decimal("0.95")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usual:
-    """What is usual at a provider, where ``Terms`` has bounds that hold everywhere.
-
-    ``boot_seconds``: billed until the job begins; ``teardown_seconds``: from its end until nothing bills any more. Disk
-    and egress are the prices of a large region; None where the terms' own figure is the price. ``source`` says where
-    the seconds are from.
-    """
-
-    boot_seconds: int
-    teardown_seconds: int
-    disk_gib_month: Money | None = None
-    egress_gib: Money | None = None
-    source: str = "assumed: about what such machines take; nothing was measured"
-
-    @property
-    def seconds(self) -> int:
-        return self.boot_seconds + self.teardown_seconds
-
-    def terms(self, terms: Terms) -> Terms:
-        """The provider's terms at the usual prices, never above its own figures."""
-        return replace(
-            terms,
-            disk_gib_month=_lower(terms.disk_gib_month, self.disk_gib_month),
-            egress_gib=_lower(terms.egress_gib, self.egress_gib),
-        )
-
-
-USUAL: Mapping[str, Usual] = {
-    "local": Usual(boot_seconds=0, teardown_seconds=0, source="this machine is already up"),
-    "aws": Usual(
-        boot_seconds=30,
-        teardown_seconds=20,
-        disk_gib_month=Money.of("0.088"),  # gp3 in eu-west-1; 0.08 in us-east-1
-        egress_gib=Money.of("0.09"),
-    ),
-    "gcp": Usual(
-        boot_seconds=25,
-        teardown_seconds=15,
-        disk_gib_month=Money.of("0.11"),  # balanced disk in europe-west1; 0.10 in us-central1
-        egress_gib=Money.of("0.12"),
-    ),
-    "azure": Usual(
-        boot_seconds=40,
-        teardown_seconds=30,
-        disk_gib_month=Money.of("0.08"),  # standard SSD of 32 GiB, 2.40 to 2.56 a month
-        egress_gib=Money.of("0.087"),
-    ),
-}
-ASSUMED = Band(low=Decimal("0.05"), high=Decimal("0.15"), hours=24)
-"""For spot machines whose interruptions nobody publishes: what Google names for a day of its preemptible machines. Unknown
-is not never."""
-
-_ELSEWHERE = Usual(boot_seconds=60, teardown_seconds=60)
-
-
-def usual(provider: str) -> Usual:
-    """What is assumed of a provider's machines."""
-    return USUAL.get(provider, _ELSEWHERE)
-
-
-def _lower(bound: Money | None, ordinary: Money | None) -> Money | None:
-    return bound if bound is None or ordinary is None or ordinary.currency != bound.currency else min(bound, ordinary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,25 +137,6 @@ def quote(estimate: Estimate, terms: Terms, known: Circumstances) -> Quote:
         on_demand=_on_demand(offer, terms, sides, known, extra),
         basis=_basis(offer, known, path, rate, extra),
     )
-
-
-def finishing_cost(
-    offer: Offer,
-    terms: Terms,
-    *,
-    hours: Decimal,
-    disk_gib: int,
-    egress_gib: int,
-    checkpoint_seconds: int | None = None,
-) -> Money:
-    """The expected cost of finishing ``hours`` of work at today's price: what offers are ranked by. Rounded up."""
-    extra = usual(offer.provider)
-    terms = extra.terms(terms)
-    work = hours * 3600
-    rate = interruptions_per_hour(offer, StandingPrice(offer.hourly_price, offer.priced_at), offer.hourly_price)
-    seconds = _billed(expected_seconds(work, rate, checkpoint_seconds, extra.seconds) + extra.seconds, terms)
-    sides = Sides.of(offer, terms, disk_gib=disk_gib, egress_gib=egress_gib)
-    return Money(min(_cost(offer.hourly_price, sides, terms, seconds), NANOS_MAX), sides.currency)
 
 
 def interruptions_per_hour(offer: Offer, path: PricePath, ceiling: Money) -> Decimal:

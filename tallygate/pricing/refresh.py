@@ -21,7 +21,7 @@ from threading import Event
 from typing import Protocol
 
 from .. import times
-from ..errors import TallygateError, UnknownProvider, UsageError
+from ..errors import CredentialsMissing, TallygateError, UnknownProvider, UsageError
 from ..times import Clock
 from .catalog import Part, Version
 from .reading import LOOK_MILLISECONDS, Done, Failed, Listed, Market, Message, Past, Read, Reader, Terms
@@ -87,6 +87,7 @@ class Outcome(StrEnum):
     READ = "read"
     FRESH = "fresh"
     FAILED = "failed"
+    NOT_SET_UP = "not set up"
     NOT_REACHED = "not reached"
 
 
@@ -94,7 +95,8 @@ class Outcome(StrEnum):
 class MarketReport:
     """One market. ``region`` is empty when a provider's regions could not even be listed.
 
-    ``reason`` and ``cure`` say why it failed; ``old_read_at`` is the age of the part that stays in the catalogue then.
+    ``reason`` and ``cure`` say why it failed, or what is missing to ask; ``old_read_at`` is the age of the part that stays in
+    the catalogue then.
     """
 
     provider: str
@@ -126,8 +128,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """3 when a market could not be read, as when a cloud does not answer; else 0."""
-        return 3 if self.of(Outcome.FAILED) else 0
+        """3 when a market could not be read, as when a cloud does not answer, or when nobody could be asked; else 0."""
+        asked = self.of(Outcome.READ) or self.of(Outcome.FRESH)
+        return 3 if self.of(Outcome.FAILED) or not asked else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,7 @@ class _Refresh:
         stop: Callable[[], bool],
     ) -> None:
         self._sources = sources
+        self._named = wanted.providers is not None
         self._catalog = catalog
         self._history = history
         self._clock = clock
@@ -303,11 +307,13 @@ class _Refresh:
     def _fail(self, provider: str, region: str, error: Exception, seconds: int) -> None:
         part = self._parts.get((provider, region))
         ours = error if isinstance(error, TallygateError) else None
+        # Who has no account with a cloud, and did not ask for it by name, has not failed to read it.
+        passed_over = isinstance(error, CredentialsMissing) and not region and not self._named
         self._settle(
             MarketReport(
                 provider=provider,
                 region=region,
-                outcome=Outcome.FAILED,
+                outcome=Outcome.NOT_SET_UP if passed_over else Outcome.FAILED,
                 seconds=seconds,
                 reason=ours.message if ours else f"{type(error).__name__} in the source",
                 cure=ours.cure if ours else "",

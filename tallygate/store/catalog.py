@@ -115,6 +115,13 @@ class SqliteCatalog:
             raise self._damaged(error) from error
         return found
 
+    def reference_offers(self) -> dict[tuple[str, str], int]:
+        """How many offers of a provider's region are reference prices; those that have none are not named."""
+        try:
+            return {(str(row[0]), str(row[1])): int(row[2]) for row in self._all("catalog.references")}
+        except NONSENSE as error:
+            raise self._damaged(error) from error
+
     def cheapest(self, request: ResourceRequest, *, limit: int, per: Per = Per.HOUR) -> list[Offer]:
         return [self._offer(found) for found in islice(self._in_order(request, per, min(limit, 64)), limit)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from tallygate.errors import PriceRefused
 from tallygate.money import NANOS_MAX, Money
-from tallygate.pricing.finish import ASSUMED, BOOT_SECONDS, TEARDOWN_SECONDS, expected_hours, expected_total
+from tallygate.pricing.finish import ASSUMED, USUAL, expected_total
 from tallygate.pricing.interruptions import Band
 from tallygate.pricing.offers import Offer, PurchaseOption
+from tallygate.pricing.rework import expected_seconds
 from tallygate.pricing.terms import PUBLISHED, Terms
 
 BARE = Terms(
@@ -44,7 +44,7 @@ OFFER = Offer(
     price_source="test",
 )
 SPOT = replace(OFFER, purchase_option=PurchaseOption.SPOT, interruptions=HALF_A_DAY)
-OVERHEAD = Decimal(BOOT_SECONDS + TEARDOWN_SECONDS) / 3600
+OVERHEAD = Decimal(USUAL["aws"].seconds) / 3600
 
 
 def total(offer: Offer, terms: Terms = BARE, hours: str = "10", **more: int) -> Money:
@@ -60,7 +60,7 @@ def test_this_machine_neither_boots_nor_is_taken_back() -> None:
 
 
 def test_everything_beside_the_machine_is_counted_once_over_its_life() -> None:
-    terms = PUBLISHED["aws"]
+    terms = USUAL["aws"].terms(PUBLISHED["aws"])
     life = Decimal(10) + OVERHEAD
     assert terms.disk_gib_month is not None
     assert terms.public_address_hour is not None
@@ -84,42 +84,14 @@ def test_the_shortest_billed_time_is_the_least() -> None:
     assert total(replace(OFFER, provider="local"), replace(BARE, seconds_min=3600), "0.01") == Money.of("0.80")
 
 
-def test_a_job_that_starts_over_runs_as_long_as_the_formula_says() -> None:
-    """Half of the machines are gone within a day: r = ln 2 / 24. Twelve hours then take (sqrt 2 - 1) / r."""
-    rate = Decimal(2).ln() / 24
-    found = expected_hours(Decimal(12), HALF_A_DAY)
-    assert abs(found - (Decimal(2).sqrt() - 1) / rate) < Decimal("1e-20")
-
-
-def test_the_formulas_agree_with_drawing_interruptions() -> None:
-    """A hundred thousand jobs of 12 hours, with and without a checkpoint every 2 hours."""
-    chance = random.Random(5)
-    rate = float(HALF_A_DAY.per_hour)
-    for checkpoint in (None, 2.0):
-        ran = 0.0
-        for _ in range(100_000):
-            left = 12.0
-            while left > 0:
-                stretch = left if checkpoint is None else min(checkpoint, left)
-                until = chance.expovariate(rate)
-                ran += min(stretch, until)
-                left -= stretch if until >= stretch else 0
-        seconds = None if checkpoint is None else int(checkpoint * 3600)
-        expected = float(expected_hours(Decimal(12), HALF_A_DAY, checkpoint_seconds=seconds))
-        assert ran / 100_000 == pytest.approx(expected, rel=0.01)
-
-
 def test_a_checkpoint_makes_interruptions_cheaper_and_more_of_them_dearer() -> None:
     calm = replace(SPOT, interruptions=Band(low=Decimal("0.05"), high=Decimal("0.05"), hours=730))
     assert total(calm) < total(SPOT, checkpoint_seconds=600) < total(SPOT, checkpoint_seconds=7200) < total(SPOT)
 
 
-def test_every_interruption_costs_another_start() -> None:
-    rate = HALF_A_DAY.per_hour
-    starts = (rate * 10).exp() - 1
-    run = starts / rate
-    hours = run + OVERHEAD + starts * BOOT_SECONDS / 3600
-    assert abs(total(SPOT).nanos - SPOT.hourly_price.nanos * hours) < 1
+def test_an_interrupted_job_takes_what_the_formula_of_rework_says() -> None:
+    seconds = expected_seconds(36_000, HALF_A_DAY.per_hour, None, USUAL["aws"].seconds)
+    assert abs(total(SPOT).nanos - SPOT.hourly_price.nanos * (seconds / 3600 + OVERHEAD)) < 1
 
 
 def test_unknown_interruptions_are_not_none() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from tallygate.money import NANOS_MAX, Money, total
 from tallygate.pricing.estimate import Estimate, Policy, estimate
+from tallygate.pricing.finish import ASSUMED, expected_total, usual
 from tallygate.pricing.interruptions import Band
 from tallygate.pricing.offers import Offer, PurchaseOption
 from tallygate.pricing.paths import ObservedPrices, StandingPrice, coming, days, passes_per_hour
-from tallygate.pricing.quote import ASSUMED, Circumstances, finishing_cost, quote, usual
+from tallygate.pricing.quote import Circumstances, quote
 from tallygate.pricing.rework import expected_seconds
 from tallygate.pricing.runtimes import Runtimes
 from tallygate.pricing.terms import PUBLISHED
@@ -149,12 +150,12 @@ def test_an_unknown_rate_of_interruptions_is_not_none() -> None:
 
 def test_a_hopeless_job_costs_the_largest_amount_there_is() -> None:
     nervous = offer(band=Band(low=Decimal("0.9"), high=Decimal("0.99"), hours=1))
-    assert finishing_cost(nervous, AWS, hours=Decimal(700), disk_gib=0, egress_gib=0) == Money(NANOS_MAX)
+    assert expected_total(nervous, AWS, hours=Decimal(700), disk_gib=0, egress_gib=0) == Money(NANOS_MAX)
 
 
 def test_what_is_ranked_by_is_what_a_standing_quote_expects() -> None:
     for band, checkpoint in product((None, NEVER, MONTHLY, HOURLY), (None, 900)):
-        ranked = finishing_cost(
+        ranked = expected_total(
             offer(band=band), AWS, hours=Decimal(3), disk_gib=50, egress_gib=2, checkpoint_seconds=checkpoint
         )
         known = Circumstances(runtimes=stated(), checkpoint_seconds=checkpoint, disk_gib=50, egress_gib=2)

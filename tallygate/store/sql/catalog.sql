@@ -54,6 +54,13 @@ SELECT id, made_at, currency, offers FROM version;
 -- parts: what the version is made of
 SELECT provider, region, read_at, source, offers, refused, notes FROM part ORDER BY provider, region;
 
+-- references: how many offers of each market are reference prices
+SELECT provider, word.text, count(*) FROM offer
+JOIN source ON source.id = offer.source AND source.is_reference
+JOIN shape ON shape.id = offer.shape
+JOIN word ON word.id = offer.region
+GROUP BY provider, offer.region;
+
 -- shapes: the shapes that fit a request, the one with the cheapest offer first
 SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape NOT INDEXED
 WHERE vcpus BETWEEN :vcpus_min AND :vcpus_max AND purchase_option IN (:one_option, :other_option) AND gpus >= :gpus_min

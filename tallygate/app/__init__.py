@@ -13,39 +13,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .config import Config
-from .errors import NoMatchingOffer, TransitionRefused, UsageError
-from .ids import Entropy, ProcessIdentity, SystemEntropy, SystemProcess, new_id
-from .store.database import Database
-from .times import Clock, SystemClock
+from ..config import Config
+from ..errors import NoMatchingOffer, TransitionRefused, UsageError
+from ..ids import Entropy, ProcessIdentity, SystemEntropy, SystemProcess, new_id
+from ..store.database import Database
+from ..times import Clock, SystemClock
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from .billing.collect import Collector, CollectReport
-    from .billing.snapshots import Snapshots
-    from .billing.source import BillingSource
-    from .jobs.job import Attempt, Job
-    from .jobs.launch import Launcher
-    from .jobs.milestones import Milestone, Passing
-    from .jobs.plan import Planner
-    from .jobs.planned import Plans
-    from .jobs.results import LogReader
-    from .jobs.staging import Limits
-    from .jobs.submission import Plan, Submission
-    from .jobs.watch import ReconcileReport, Watcher
-    from .ledger.book import Book
-    from .money import Money
-    from .objectstore.base import ObjectStore
-    from .pricing.catalog import Catalog
-    from .pricing.estimate import Estimate, Policy
-    from .pricing.market import Market
-    from .pricing.offers import Offer, ResourceRequest
-    from .pricing.paths import PricePath
-    from .pricing.terms import Terms
-    from .providers.base import Provider
-    from .store.charges import ChargeRepository
-    from .store.jobs import JobRepository
+    from ..billing.collect import Collector, CollectReport
+    from ..billing.snapshots import Snapshots
+    from ..billing.source import BillingSource
+    from ..jobs.job import Attempt, Job
+    from ..jobs.launch import Launcher
+    from ..jobs.milestones import Milestone, Passing
+    from ..jobs.plan import Planner
+    from ..jobs.planned import Plans
+    from ..jobs.results import LogReader
+    from ..jobs.staging import Limits
+    from ..jobs.submission import Plan, Submission
+    from ..jobs.watch import ReconcileReport, Watcher
+    from ..ledger.book import Book
+    from ..money import Money
+    from ..objectstore.base import ObjectStore
+    from ..pricing.catalog import Catalog
+    from ..pricing.estimate import Estimate, Policy
+    from ..pricing.offers import Offer, ResourceRequest
+    from ..pricing.paths import PricePath
+    from ..pricing.terms import Terms
+    from ..providers.base import Provider
+    from ..store.charges import ChargeRepository
+    from ..store.jobs import JobRepository
 
 Say = Callable[[str], None]
 """Where progress is told, a line at a time."""
@@ -55,49 +54,11 @@ def silence(line: str) -> None:
     """A ``Say`` for when nobody listens."""
 
 
-def prices_folder(config: Config) -> Path:
-    """Where the catalogue and the price history lie: as configured, else ``prices`` in the state directory."""
-    return Path(config.prices.folder) if config.prices.folder is not None else Path(config.state_path) / "prices"
-
-
-def open_catalog(config: Config) -> Catalog:
-    """The catalogue that was refreshed last, else the reference prices of the package."""
-    from .store.catalog import open_catalog
-
-    return open_catalog(prices_folder(config))
-
-
-def open_market(config: Config, clock: Clock) -> Market:
-    """Everything that could be rented, this machine among it. Needs no store and opens none."""
-    from .pricing.market import Market
-
-    own = _this_machine(config, clock) if config.local.enabled else None
-    return Market(open_catalog(config), own.offers if own is not None else lambda request: ())
-
-
-def terms_without_store(config: Config, provider: str) -> Terms:
-    """What a provider charges beside the machine, without opening the store."""
-    from .pricing.terms import PUBLISHED
-
-    return PUBLISHED[provider] if provider in PUBLISHED else _this_machine(config, SystemClock()).terms
-
-
-def _this_machine(config: Config, clock: Clock, install_id: Callable[[], str] = lambda: "") -> Provider:
-    from .providers.local import LocalProvider
-
-    return LocalProvider(
-        Path(config.state_path).absolute() / "machines",
-        install_id=install_id,
-        hourly_price=config.local.price_per_hour,
-        machines_max=config.local.machines_max,
-        clock=clock,
-    )
-
-
 class App:
     """One installation: its store, its providers, its ledger. A context manager; not shared between threads.
 
-    ``catalog`` opens the catalogue of offers, if there is one; ``prices`` knows what the price of an offer's pool did.
+    ``catalog`` opens the catalogue of offers, if there is one; ``prices`` knows what the price of an offer's pool did. Both are
+    wired in ``app.market``, which needs no store.
     """
 
     def __init__(
@@ -127,7 +88,8 @@ class App:
 
         Read-only, a missing database is an empty one and no file is created.
         """
-        from .store.migrate import open_store
+        from ..store.migrate import open_store
+        from . import market
 
         clock = SystemClock()
         database = open_store(
@@ -137,7 +99,14 @@ class App:
             busy_seconds=float(config.store.busy_seconds),
             allow_network_files=config.store.allow_network_files,
         )
-        return cls(config, database, clock=clock, passing=passing)
+        return cls(
+            config,
+            database,
+            clock=clock,
+            passing=passing,
+            catalog=lambda: market.open_catalog(config),
+            prices=market.past_prices(config, clock),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -151,20 +120,20 @@ class App:
 
     @cached_property
     def jobs(self) -> JobRepository:
-        from .store.jobs import JobRepository
+        from ..store.jobs import JobRepository
 
         return JobRepository(self.database)
 
     @cached_property
     def book(self) -> Book:
-        from .ledger.book import Book
-        from .store.journal import JournalStore
+        from ..ledger.book import Book
+        from ..store.journal import JournalStore
 
         return Book(JournalStore(self.database), clock=self.clock, entropy=self.entropy)
 
     @cached_property
     def charges(self) -> ChargeRepository:
-        from .store.charges import ChargeRepository
+        from ..store.charges import ChargeRepository
 
         return ChargeRepository(self.database)
 
@@ -174,7 +143,7 @@ class App:
 
     @cached_property
     def install_id(self) -> str:
-        from .store.migrate import install_id
+        from ..store.migrate import install_id
 
         return install_id(self.database, self.clock, self.entropy)
 
@@ -185,7 +154,7 @@ class App:
 
     @cached_property
     def objects(self) -> ObjectStore:
-        from .objectstore.folder import FolderStore
+        from ..objectstore.folder import FolderStore
 
         return FolderStore(self.state_directory / "objects")
 
@@ -201,10 +170,12 @@ class App:
         return found
 
     def _open_provider(self, name: str) -> Provider:
-        from . import providers
+        from .. import providers
 
         providers.check(name)
-        return _this_machine(self.config, self.clock, lambda: self.install_id)
+        from .market import this_machine
+
+        return this_machine(self.config, self.clock, lambda: self.install_id)
 
     def provider_names(self) -> list[str]:
         """Every provider that is set up or that ever made a machine for this installation."""
@@ -215,7 +186,7 @@ class App:
         """The provider's terms, with the kill allowance of the configuration where one is set."""
         from dataclasses import replace
 
-        from .pricing.terms import PUBLISHED
+        from ..pricing.terms import PUBLISHED
 
         terms = PUBLISHED[provider] if provider in PUBLISHED else self.provider(provider).terms
         allowance = self.config.defaults.kill_allowance_seconds
@@ -235,11 +206,11 @@ class App:
 
         A repeated ``key`` answers with the job it made the first time, and is refused when it asks for something else.
         """
-        from .jobs.milestones import Milestone
-        from .jobs.plan import kept_of
-        from .jobs.planned import application
-        from .jobs.staging import stage
-        from .jobs.submission import digest
+        from ..jobs.milestones import Milestone
+        from ..jobs.plan import kept_of
+        from ..jobs.planned import application
+        from ..jobs.staging import stage
+        from ..jobs.submission import digest
 
         asked = digest(submission)
         if submission.key is not None:
@@ -285,8 +256,8 @@ class App:
 
     @cached_property
     def _plans(self) -> Plans:
-        from .jobs.planned import Plans
-        from .store import migrate
+        from ..jobs.planned import Plans
+        from ..store import migrate
 
         return Plans(
             planner=self._planner,
@@ -331,7 +302,7 @@ class App:
     @cached_property
     def policy(self) -> Policy:
         """The gate's settings."""
-        from .pricing.estimate import Policy
+        from ..pricing.estimate import Policy
 
         defaults = self.config.defaults
         return Policy(
@@ -342,8 +313,8 @@ class App:
 
     @cached_property
     def _planner(self) -> Planner:
-        from .jobs import staging
-        from .jobs.plan import Defaults, Planner
+        from ..jobs import staging
+        from ..jobs.plan import Defaults, Planner
 
         defaults = self.config.defaults
         return Planner(
@@ -381,7 +352,7 @@ class App:
 
     @cached_property
     def _staging_limits(self) -> Limits:
-        from .jobs.staging import Limits
+        from ..jobs.staging import Limits
 
         settings = self.config.staging
         return Limits(
@@ -390,9 +361,9 @@ class App:
 
     @cached_property
     def launcher(self) -> Launcher:
-        from .jobs import agent
-        from .jobs.launch import Launcher
-        from .jobs.milestones import pass_by
+        from ..jobs import agent
+        from ..jobs.launch import Launcher
+        from ..jobs.milestones import pass_by
 
         return Launcher(
             store=self.jobs,
@@ -411,10 +382,10 @@ class App:
 
     @cached_property
     def _watcher(self) -> Watcher:
-        from .jobs.milestones import pass_by
-        from .jobs.results import Results
-        from .jobs.thresholds import graduated
-        from .jobs.watch import Watcher, WatchPolicy
+        from ..jobs.milestones import pass_by
+        from ..jobs.results import Results
+        from ..jobs.thresholds import graduated
+        from ..jobs.watch import Watcher, WatchPolicy
 
         return Watcher(
             launcher=self.launcher,
@@ -462,7 +433,7 @@ class App:
 
     def terminate(self, reference: str, *, reason: str) -> Job:
         """Ask for a job's end. It is terminated once its machine's end has been observed; repeating it is harmless."""
-        from .jobs.milestones import Milestone
+        from ..jobs.milestones import Milestone
 
         job = self.jobs.find(reference)
         if job.state.is_over:
@@ -479,7 +450,7 @@ class App:
 
         Raises ``BudgetExceeded`` when an account does not leave room, and ``TransitionRefused`` when nothing runs.
         """
-        from .jobs.extend import extend
+        from ..jobs.extend import extend
 
         job = self.jobs.find(reference)
         attempt = self._running_attempt(job)
@@ -504,7 +475,7 @@ class App:
         return attempts[-1]
 
     def _reestimate(self, job: Job, attempt: Attempt, remaining: Money) -> Estimate:
-        from .pricing.estimate import within
+        from ..pricing.estimate import within
 
         return within(
             attempt.offer,
@@ -518,7 +489,7 @@ class App:
 
     def fetch(self, reference: str, into: Path) -> list[Path]:
         """Bring a job's outputs back into ``into``; which files came."""
-        from .jobs.results import fetch
+        from ..jobs.results import fetch
 
         job = self.jobs.find(reference)
         return fetch(self.objects, job, self.jobs.attempts(job.id), into)
@@ -536,14 +507,14 @@ class App:
             self.clock.sleep(0.5)
 
     def _logs(self, job_id: str) -> LogReader:
-        from .jobs.results import LogReader
+        from ..jobs.results import LogReader
 
         return LogReader(self.objects, self.jobs, job_id)
 
     def cleanup(self, *, days: int, dry_run: bool = False) -> list[Job]:
         """Take jobs that ended more than ``days`` ago out of the lists and drop their staged objects. Every cost row
         stays."""
-        from .jobs.results import discard
+        from ..jobs.results import discard
 
         now = self.clock.now()
         old = self.jobs.old(before=now - timedelta(days=days), most=10_000)
@@ -579,9 +550,9 @@ class App:
         Stating it again replaces what was stated before. Raises ``UnknownJob``, and ``UsageError`` when the provider's own bill
         is read here.
         """
-        from .billing import stated
-        from .billing.collect import Delivery
-        from .billing.versions import current
+        from ..billing import stated
+        from ..billing.collect import Delivery
+        from ..billing.versions import current
 
         job = self.jobs.get(job_id)
         if job.offer.provider in self._billing_sources():
@@ -598,13 +569,13 @@ class App:
 
     @cached_property
     def _snapshots(self) -> Snapshots:
-        from .billing.snapshots import Snapshots
+        from ..billing.snapshots import Snapshots
 
         return Snapshots(self.state_directory / "charges", self.entropy)
 
     @cached_property
     def _collector(self) -> Collector:
-        from .billing.collect import Collector
+        from ..billing.collect import Collector
 
         return Collector(
             store=self.charges,
@@ -617,8 +588,8 @@ class App:
 
     def _billing_sources(self) -> dict[str, BillingSource]:
         """Where the bills of the providers are read that have one in this version."""
-        from .billing.local import LocalBill
-        from .providers.local import LocalProvider
+        from ..billing.local import LocalBill
+        from ..providers.local import LocalProvider
 
         local = self.provider("local")
         assert isinstance(local, LocalProvider)
