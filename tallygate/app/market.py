@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 PAST = timedelta(days=30)
 """How far back a quote looks at what a price did."""
 
+_SDKS = {
+    "aws": ("boto3",),
+    "gcp": ("google.cloud.billing_v1", "google.auth"),
+    "azure": ("azure.mgmt.compute", "azure.identity"),
+}
+"""The modules that reading a cloud's prices takes; they come with the extra of its name."""
+
 
 def prices_folder(config: Config) -> Path:
     """Where the catalogue and the price history lie: as configured, else ``prices`` in the state directory."""
@@ -107,15 +114,15 @@ def price_sources(config: Config, clock: Clock) -> list[PriceSource]:
 
     entropy = SystemEntropy()
     sources: list[PriceSource] = []
-    if _is_installed("boto3"):
+    if not sdk_is_missing("aws"):
         from ..providers.aws_prices import AwsPrices
 
         sources.append(AwsPrices(clock=clock, fetch=web_fetcher(clock)))
-    if _is_installed("google.cloud.billing_v1", "google.auth"):
+    if not sdk_is_missing("gcp"):
         from ..providers.gcp_prices import GcpPrices
 
         sources.append(GcpPrices(clock=clock, entropy=entropy, project=config.gcp.project_id))
-    if _is_installed("azure.mgmt.compute", "azure.identity"):
+    if not sdk_is_missing("azure"):
         from ..providers.azure_prices import AzurePrices
 
         sources.append(AzurePrices(clock=clock, entropy=entropy, subscription=config.azure.subscription_id))
@@ -136,10 +143,11 @@ def web_fetcher(clock: Clock) -> Callable[[str], bytes]:
     return WebFetcher(clock)
 
 
-def _is_installed(*modules: str) -> bool:
+def sdk_is_missing(provider: str) -> bool:
+    """Whether a cloud is known here, and what asks it for prices is not installed."""
     from importlib.util import find_spec
 
     try:
-        return all(find_spec(module) is not None for module in modules)
+        return any(find_spec(module) is None for module in _SDKS.get(provider, ()))
     except ModuleNotFoundError:  # a package above it
-        return False
+        return True

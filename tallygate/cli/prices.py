@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from .. import config as configuration
-from ..errors import PriceRefused
+from ..errors import PriceRefused, UnknownProvider, UsageError
 from ..times import Clock, SystemClock, duration, shown
 from . import flags
 from .options import ConfigFile, Json
@@ -58,9 +58,13 @@ class CatalogFile(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What these commands work with. ``catalog`` None: there is none yet, and none can be made. ``fetch`` reads an address."""
+    """What these commands work with.
 
-    sources: "Sequence[PriceSource]"
+    ``sources`` makes those who are asked for prices; only a refresh does, because their SDKs are slow to load. ``catalog`` None:
+    there is none yet, and none can be made. ``fetch`` reads an address.
+    """
+
+    sources: "Callable[[], Sequence[PriceSource]]"
     catalog: CatalogFile | None
     fetch: Callable[[str], bytes]
     clock: Clock
@@ -72,7 +76,7 @@ def tools(settings: "Config") -> Tools:
 
     clock = SystemClock()
     return Tools(
-        sources=price_sources(settings, clock),
+        sources=lambda: price_sources(settings, clock),
         catalog=price_catalog(settings, clock),
         fetch=web_fetcher(clock),
         clock=clock,
@@ -109,6 +113,9 @@ def refresh(
 
     Regions are read side by side and each is published whole. What fails is named, keeps its earlier prices with their age, and
     makes the exit code 3. Ended early, a refresh publishes what is whole; the next one goes on there.
+
+    A cloud is asked as whoever is signed in with its own tools: aws, gcloud or az. Azure also needs the setting
+    azure.subscription_id. A cloud where nobody is signed in is passed over, unless --provider names it.
 
     \b
     Examples:
@@ -151,10 +158,21 @@ def _carry_out(wanted: "Wanted", found: Tools, settings: "Config") -> "Report":
 
     if found.catalog is None:
         raise PriceRefused("No price source is set up", cure="Name a price list with: tallygate prices import")
+    _check_installed(wanted)
+    sources = found.sources()
     file, anywhere = str(history_file(settings)), settings.store.allow_network_files
     with closing(PriceHistory.open(file, allow_network_files=anywhere)) as history, _stopping() as stop:
-        return carry_out(
-            found.sources, found.catalog, history, wanted=wanted, clock=found.clock, say=progress(), stop=stop
+        return carry_out(sources, found.catalog, history, wanted=wanted, clock=found.clock, say=progress(), stop=stop)
+
+
+def _check_installed(wanted: "Wanted") -> None:
+    from ..app.market import sdk_is_missing
+
+    missing = sorted(name for name in wanted.providers or () if sdk_is_missing(name))
+    if missing:
+        raise UsageError(
+            f"What reads the prices of {' and '.join(missing)} is not installed",
+            cure=f"Install it: pip install 'tallygate[{','.join(missing)}]'",
         )
 
 
@@ -210,13 +228,16 @@ def _show_report(report: "Report") -> None:
     fresh = report.of(Outcome.FRESH)
     if fresh:
         note(f"{len(fresh)} markets are fresh and were not read again")
-    for each in report.of(Outcome.NOT_SET_UP):
+    passed_over = report.of(Outcome.NOT_SET_UP)
+    for each in passed_over:
         note(f"{each.provider} is not set up: {each.reason}. {each.cure}".rstrip())
     for each in report.of(Outcome.FAILED):
         stays = "no earlier prices" if each.old_read_at is None else f"prices of {shown(each.old_read_at)} stay"
         warn(f"{each}: {each.reason} ({stays}). {each.cure}".rstrip())
     if report.version is not None:
         note(f"Catalogue {report.version.id}: {report.version.offers:,} offers")
+    if len(passed_over) == len(report.markets):
+        warn("No cloud is set up, so no prices were read. What was known before stays: tallygate prices show")
 
 
 def _report_for_programs(report: "Report") -> dict[str, object]:
@@ -239,6 +260,7 @@ def _report_for_programs(report: "Report") -> dict[str, object]:
                 "gone": None if each.moves is None else each.moves.gone,
                 "past": None if each.moves is None else each.moves.past,
                 "reason": each.reason or None,
+                "cure": each.cure or None,
                 "earlier_read_at": each.old_read_at,
             }
             for each in report.markets
@@ -266,8 +288,14 @@ def show_catalog(
     version = None if found.catalog is None else found.catalog.version()
     if found.catalog is None or version is None:
         raise PriceRefused("No prices have been read yet", cure="Read them with: tallygate prices refresh")
+    every = found.catalog.parts()
     only = None if provider is None else provider.lower()
-    parts = [part for part in found.catalog.parts() if only in (None, part.provider)]
+    parts = [part for part in every if only in (None, part.provider)]
+    if not parts:
+        raise UnknownProvider(
+            f"The catalogue has no prices of {provider}",
+            cure=f"It has those of: {', '.join(sorted({part.provider for part in every}))}",
+        )
     references = found.catalog.reference_offers()
     if json:
         show_json(
@@ -309,6 +337,8 @@ def show_catalog(
         expendable=("SOURCE", "REFUSED", "REFERENCE"),
     )
     total = sum(references.values())
+    if total == version.offers:
+        note("These are reference prices, to compare and plan with. Read today's with: tallygate prices refresh")
     share = f", {total:,} of them reference prices" if total else ""
     show(f"Version {version.id} of {shown(version.made_at)}: {version.offers:,} offers{share}")
 

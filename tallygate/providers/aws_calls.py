@@ -169,7 +169,7 @@ def _in_our_words(service: str, operation: str, region: str) -> Iterator[None]:
     ) as error:
         raise CredentialsMissing(
             f"There are no AWS credentials to ask {operation} for {region} with ({type(error).__name__})",
-            cure=f"Sign in, or set AWS_PROFILE, as somebody who may {service}:{operation}",
+            cure=f"Sign in with: aws configure or aws sso login, or set AWS_PROFILE. Needed: {service}:{operation}",
         ) from None
     except (exceptions.BotoCoreError, ResponseParserError, *_MISSHAPEN) as error:
         raise Unavailable(

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 
+TOKEN_SECONDS = 10
+"""How long each place where an access token may be had is waited for."""
+
 PAGES_MAX = 200
 """The longest chain of pages that is followed. A large region has some 15 of 1,000 retail prices."""
 
@@ -258,16 +261,20 @@ class AzureCalls:
 
     def _known_credential(self) -> TokenCredential:
         if self._credential is None:
+            import logging
+
             from azure.identity import DefaultAzureCredential
 
-            self._credential = DefaultAzureCredential()
+            # What it tries and does not find goes to whoever listens to its log, and not onto everybody's terminal.
+            logging.getLogger("azure").addHandler(logging.NullHandler())
+            self._credential = DefaultAzureCredential(read_timeout=TOKEN_SECONDS)
         return self._credential
 
     def _named_subscription(self) -> str:
         if not self._subscription:
             raise CredentialsMissing(
                 "No Azure subscription is named, and without one Azure does not tell what its machines are",
-                cure="Name the subscription whose view of sizes to read, and sign in with: az login",
+                cure="Name it in the setting azure.subscription_id, and sign in with: az login",
             )
         return self._subscription
 

@@ -33,6 +33,7 @@ from ..pricing.offers import Offer, PurchaseOption
 from ..pricing.source import Observation, Sheet
 from ..times import Clock
 from . import gcp_answers as answers
+from . import gcp_credentials
 from .gcp_answers import PROVIDER, SOURCE, PriceList
 from .gcp_failures import UNKNOWN, refusal, translated
 from .gcp_skus import Machine, Rates, Sku, Unpriced
@@ -367,23 +368,16 @@ class GcpPrices:
             return self._usable
 
     def _find_credentials(self) -> Credentials:
-        import google.auth
         from google.auth.credentials import with_scopes_if_required
-        from google.auth.exceptions import DefaultCredentialsError
 
         found = self._credentials
         if found is None:
-            try:
-                found, project = google.auth.default(scopes=SCOPES)
-            except DefaultCredentialsError:
-                raise CredentialsMissing(
-                    "There are no Google Cloud credentials",
-                    cure="Run: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
-                ) from None
+            found, project = gcp_credentials.find(SCOPES)
             self._project = self._project or project
         if self._project is None:
             raise CredentialsMissing(
-                "The Google Cloud credentials name no project", cure="Name the project whose view of prices to read"
+                "The Google Cloud credentials name no project",
+                cure="Name the project whose view of prices to read in the setting gcp.project_id",
             )
         if not _PROJECT.fullmatch(self._project):
             raise UsageError(f"{self._project[:70]!r} is not the id of a Google Cloud project")

@@ -56,7 +56,7 @@ def tools_in(folder: Path, *, slow: str | None = None, at: datetime | None = Non
     stall = Stall(3, start=start)
     stall.timeline.run_until(now)
     return prices.Tools(
-        sources=[Between(stall.source(dialect), before=hang) for dialect in ("aws", "gcp")],
+        sources=lambda: [Between(stall.source(dialect), before=hang) for dialect in ("aws", "gcp")],
         catalog=KeptCatalog(folder / "catalog.pickle"),
         fetch=unreachable,
         clock=stall.clock,

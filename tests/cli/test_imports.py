@@ -26,6 +26,9 @@ HOT = {
     "list of the umbrella": ("-m", "tallygate", "jobs", "list"),
     "find": ("find_cheapest_instance.py", "--no-interactive"),
     "find, nothing fits": ("find_cheapest_instance.py", "--no-interactive", "--gpu", "none"),
+    "prices show": ("-m", "tallygate", "prices", "show"),
+    "prices history": ("-m", "tallygate", "prices", "history", "r5.4xlarge"),
+    "prices import": ("-m", "tallygate", "prices", "import", "vms.csv", "--provider", "aws"),
     "--dry-run": ("cloud_run.py", "my_job", "--dry-run"),
     "budget list": ("job_manager.py", "budget", "list"),
     "config show": ("-m", "tallygate", "config", "show"),
@@ -45,6 +48,10 @@ atexit.register(report)
 def test_a_hot_path_imports_nothing_heavy(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "my_job").mkdir()
     (tmp_path / "my_job" / "run.sh").write_text("true\n")
+    (tmp_path / "vms.csv").write_text(
+        "InstanceType,vCPUs,MemoryGiB,Price,SpotPrice,Region,AvailabilityZone\n"
+        "m5.large,2,8,0.096,0.035,us-east-1,us-east-1a\n"
+    )
     # Python runs this before anything else, and it tells at the end what has been imported.
     (tmp_path / "sitecustomize.py").write_text(RUNNER)
     command = [arguments[0] if arguments[0] == "-m" else str(ROOT / arguments[0]), *arguments[1:]]

@@ -103,7 +103,7 @@ def test_a_refresh_that_fails_in_part_says_where_and_exits_with_three(
         return replace(sheet, offers=(replace(sheet.offers[0], hourly_price=Money.zero()), *sheet.offers[1:]))
 
     stall = Stall(3)
-    wired(replace(market, sources=[Between(stall.source(), before=fail, after=spoil)], clock=stall.clock))
+    wired(replace(market, sources=lambda: [Between(stall.source(), before=fail, after=spoil)], clock=stall.clock))
     answer = cli("tallygate", "prices", "refresh", "--force")
     assert answer.code == 3
     assert "WARNING: sim-aws us-east-1: us-east-1 answers HTML (no earlier prices)" in answer.err
@@ -129,7 +129,7 @@ def test_flags_that_make_no_sense_are_refused_before_anything_is_read(
 def test_without_a_source_or_a_refresh_the_cure_is_named(
     cli: Any, market: prices.Tools, wired: Callable[[prices.Tools], None], here: Path
 ) -> None:
-    wired(replace(market, sources=()))
+    wired(replace(market, sources=lambda: []))
     answer = cli("tallygate", "prices", "refresh")
     assert (answer.code, answer.out) == (2, "")
     assert "No price source is set up" in answer.err

@@ -31,6 +31,7 @@ BOUNDARIES = (
     Boundary("pricing/source.py", "PriceSource", "PriceSourceContract"),
     Boundary("pricing/source.py", "HistorySource", "HistorySourceContract", beside="PriceSource"),
     Boundary("pricing/refresh.py", "HistoryWriter", "HistoryWriterContract"),
+    Boundary("pricing/refresh.py", "CatalogWriter", "CatalogWriterContract"),
 )
 
 
