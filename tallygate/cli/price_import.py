@@ -64,7 +64,10 @@ def take_in(
     for reason, count in sorted(content.refused.items()):
         note(f"{content.place}: refused {count:,} x {reason}")
     if content.advisor is not None:
-        rated = [published.with_bands(sheet, content.advisor) for sheet in found.catalog.sheets("aws")]
+        known = found.catalog.sheets("aws")
+        rated = [new for old in known if (new := published.with_bands(old, content.advisor)) != old]
+        if not rated:
+            note(f"{content.place}: tells nothing new about the spot machines of AWS in the catalogue")
         return _show(found, rated, failed=0, as_json=json)
     fit, failed = _judged(found, content.sheets, replace=replace, accept_smaller=accept_smaller)
     return _show(found, fit, failed=failed, as_json=json)

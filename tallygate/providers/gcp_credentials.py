@@ -42,7 +42,7 @@ def find(scopes: Sequence[str]) -> tuple[Credentials, str | None]:
                 return Nobody()
 
     try:
-        return google.auth.default(scopes=scopes, request=Impatient())  # type: ignore[no-untyped-call, no-any-return]
+        return google.auth.default(scopes=scopes, request=Impatient())
     except DefaultCredentialsError:
         raise CredentialsMissing(
             "There are no Google Cloud credentials",

@@ -66,7 +66,7 @@ def tools_in(folder: Path, *, slow: str | None = None, at: datetime | None = Non
 def main(arguments: list[str]) -> int:
     split = arguments.index("--")
     folder, slow = Path(arguments[0]), arguments[1] if split > 1 else None
-    prices.tools = lambda settings: tools_in(folder, slow=slow)  # type: ignore[assignment]
+    prices.tools = lambda settings: tools_in(folder, slow=slow)
     return shell.run(lambda: program("tallygate.cli.umbrella:MENU"), "tallygate", ["prices", *arguments[split + 1 :]])
 
 

@@ -14,13 +14,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,6 +30,7 @@ from tallygate.money import Money
 from tallygate.pricing.source import Sheet
 from tests.cli.prices_program import KeptCatalog, tools_in
 from tests.pricing.markets import Between, Stall
+from tests.pricing.writers_contract import sheet
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -237,90 +237,162 @@ def test_a_history_asked_for_wrongly_is_refused(cli: Any, read: prices.Tools, ar
 # --- import
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a reader of published lists answers."""
+HEAD = (
+    "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,GpuInfo,Price,SpotPrice,Region,AvailabilityZone,Arch"
+)
+MACHINES = {"m5.large": "2.0,8.0", "c5.xlarge": "4.0,8.0", "r5.4xlarge": "16.0,128.0"}
 
-    place: str
-    sheets: Sequence[Sheet]
-    advisor: object = None
-    refused: Mapping[str, int] = field(default_factory=dict)
+
+def row(name: str, zone: str, price: str, spot: str, *, region: str | None = None) -> str:
+    return f"{name},,,{MACHINES[name]},,{price},{spot},{zone[:-1] if region is None else region},{zone},x86_64"
+
+
+WHOLE = (
+    row("m5.large", "us-east-1a", "0.096", "0.0389"),
+    row("m5.large", "us-east-1b", "0.096", "0.0352"),
+    row("c5.xlarge", "us-east-1a", "0.17", "0.0704"),
+    row("r5.4xlarge", "us-east-1b", "1.008", "0.4026"),
+    row("m5.large", "eu-west-1a", "0.107", "0.0403"),
+    row("c5.xlarge", "eu-west-1c", "0.192", "0"),  # no spot price is free
+    row("r5.4xlarge", "moon1a", "1.128", "0.41"),
+    row("r5.4xlarge", "moon1b", "1.128", "0.42"),
+)
+"""A SkyPilot catalogue of AWS: seven prices in us-east-1, three and a wrong one in eu-west-1, two rows of nowhere."""
+
+
+def write_list(folder: Path, *rows: str) -> Path:
+    file = folder / "aws" / "vms.csv"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join((HEAD, *rows)) + "\n")
+    return file
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch, market: prices.Tools) -> ModuleType:
-    """A reader of published lists that answers with old sheets of the pretend market, and keeps what it was asked."""
-    module = ModuleType("tallygate.pricing.published")
-
-    def reader(place: str, *, fetch: Any, now: datetime, provider: str | None, as_of: datetime | None) -> Published:
-        module.asked = (place, provider, as_of)  # type: ignore[attr-defined]
-        if "://" in place:
-            fetch(place)
-        us, eu = (market.sources[0].read(region) for region in ("us-east-1", "eu-west-1"))
-        old = [
-            replace(sheet, offers=tuple(replace(offer, priced_at=NOW - timedelta(days=90)) for offer in sheet.offers))
-            for sheet in (us, eu)
-        ]
-        free = replace(old[1].offers[0], hourly_price=Money.zero())
-        sheets = [old[0], replace(old[1], offers=(free, *old[1].offers[1:]))]
-        return Published(place, sheets, refused={"region is missing": 3})
-
-    module.read = reader  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
+def vms(market: prices.Tools, here: Path) -> str:
+    """A published list in a file, for a market of which nothing is known yet."""
+    return str(write_list(here, *WHOLE))
 
 
-def test_an_imported_list_is_judged_like_a_clouds_and_taken_for_reference(cli: Any, published: ModuleType) -> None:
-    answer = ask(cli, "import", "vms.csv", "--provider", "AWS", "--as-of", "2026-01-01")
-    assert published.asked == ("vms.csv", "aws", datetime(2026, 1, 1, tzinfo=UTC))
-    assert "sim-aws eu-west-1: refused 1 x price is zero" in answer.err
-    assert "vms.csv: refused 3 x region is missing" in answer.err
-    assert "39 offers, 39 of them reference prices" in ask(cli, "show").out
+def test_an_imported_list_is_judged_like_a_clouds_and_taken_for_reference(cli: Any, vms: str) -> None:
+    answer = ask(cli, "import", vms, "--as-of", "2026-01-01")
+    assert "aws eu-west-1: refused 1 x spot price is zero" in answer.err
+    assert "aws/vms.csv: refused 2 x region is none of aws" in answer.err
+    found = in_json(cli, "show")
+    assert [(one["region"], one["offers"], one["reference_offers"]) for one in found["markets"]] == [
+        ("eu-west-1", 3, 3),
+        ("us-east-1", 7, 7),
+    ]
+    assert {one["read_at"] for one in found["markets"]} == {"2026-01-01T00:00:00.000000Z"}
+    assert "10 offers, 10 of them reference prices" in ask(cli, "show").out
+
+
+def test_an_import_says_whose_and_of_when_its_prices_are_or_is_told(cli: Any, market: prices.Tools, here: Path) -> None:
+    file = write_list(here, *WHOLE).rename(here / "list.csv")
+    answer = cli("tallygate", "prices", "import", str(file), "--as-of", "2026-01-01")
+    assert (answer.code, answer.out) == (2, "")
+    assert "does not say whose prices these are" in answer.err
+    assert in_json(cli, "import", str(file), "--provider", "AWS", "--as-of", "2026-01-01")["version"]
+    assert {one["provider"] for one in in_json(cli, "show")["markets"]} == {"aws"}
 
 
 def test_an_import_leaves_what_was_read_from_the_cloud_unless_told_to_replace_it(
-    cli: Any, read: prices.Tools, published: ModuleType
+    cli: Any, market: prices.Tools, vms: str
 ) -> None:
-    assert read.catalog is not None
-    before = read.catalog.version()
-    answer = ask(cli, "import", "vms.csv")
-    assert "left as it is, read from the cloud at 2026-03-31 12:00:00Z" in answer.err
-    assert read.catalog.version() == before
-    ask(cli, "import", "vms.csv", "--replace")
-    assert in_json(cli, "show")["reference_offers"] == 39
+    assert market.catalog is not None
+    market.catalog.publish([sheet(NOW, "0.31", "0.32", "0.33")])
+    answer = ask(cli, "import", vms, "--as-of", "2026-01-01")
+    assert "aws us-east-1: left as it is, read from the cloud at 2026-03-31 12:00:00Z" in answer.err
+    assert {one["region"]: one["reference_offers"] for one in in_json(cli, "show")["markets"]} == {
+        "eu-west-1": 3,
+        "us-east-1": 0,
+    }
+    ask(cli, "import", vms, "--as-of", "2026-01-01", "--replace")
+    assert in_json(cli, "show")["reference_offers"] == 10
 
 
-def test_a_short_list_does_not_take_the_place_of_a_long_one_by_itself(cli: Any, published: ModuleType) -> None:
-    ask(cli, "import", "vms.csv")
-    real = published.read
-
-    def shorter(place: str, **more: Any) -> Published:
-        found: Published = real(place, **more)
-        return replace(found, sheets=[replace(found.sheets[0], offers=found.sheets[0].offers[:2])])
-
-    published.read = shorter  # type: ignore[method-assign]
-    answer = cli("tallygate", "prices", "import", "vms.csv")
+def test_a_short_list_does_not_take_the_place_of_a_long_one_by_itself(cli: Any, vms: str, here: Path) -> None:
+    ask(cli, "import", vms, "--as-of", "2026-01-01")
+    write_list(here, WHOLE[0])
+    answer = cli("tallygate", "prices", "import", vms, "--as-of", "2026-01-02")
     assert answer.code == 1
-    assert "market halved (2 offers fit and 0 not, 24 before)" in answer.err
+    assert "market halved (2 offers fit and 0 not, 7 before)" in answer.err
     assert "--accept-smaller" in answer.err
     assert answer.out == ""
-    ask(cli, "import", "vms.csv", "--accept-smaller")
-    assert in_json(cli, "show")["offers"] == 17
+    ask(cli, "import", vms, "--as-of", "2026-01-02", "--accept-smaller")
+    assert in_json(cli, "show")["offers"] == 5
 
 
-def test_an_address_that_cannot_be_reached_fails_like_a_cloud(cli: Any, published: ModuleType) -> None:
+def test_an_address_that_cannot_be_reached_fails_like_a_cloud(cli: Any, market: prices.Tools) -> None:
     answer = cli("tallygate", "prices", "import", "https://example.org/vms.csv")
     assert (answer.code, answer.out) == (3, "")
     assert "https://example.org/vms.csv cannot be reached" in answer.err
 
 
-def test_an_import_is_refused_when_its_place_or_day_makes_no_sense(cli: Any, published: ModuleType) -> None:
+def test_an_import_is_refused_when_its_place_or_day_makes_no_sense(cli: Any, vms: str, here: Path) -> None:
+    half = here / "aws" / "half.csv"
+    half.write_text(Path(vms).read_text()[:-20])
     for arguments, says in (
-        (("vms.csv", "--as-of", "yesterday"), "yesterday"),
+        ((vms, "--as-of", "yesterday"), "yesterday"),
+        ((vms, "--as-of", "2027-01-01"), "lie in the future"),
+        ((vms, "--as-of", "2026-01-01", "--provider", "oracle"), "There is no price file of 'oracle'"),
+        ((str(half), "--as-of", "2026-01-01"), "aws/half.csv breaks off"),
+        (("nowhere.csv",), "nowhere.csv cannot be read"),
         (("",), "FILE-OR-URL"),
     ):
         answer = cli("tallygate", "prices", "import", *arguments)
-        assert (answer.code, says in answer.err) == (2, True), answer.err
+        assert (answer.code, answer.out, says in answer.err) == (2, "", True), answer.err
+
+
+SPOTINFO = [
+    {"region": "us-east-1", "instance": "m5.large", "range": {"label": "5-10%", "dots": 1, "max": 11}, "savings": 61},
+    {"region": "us-east-1", "instance": "r5.4xlarge", "range": {"label": ">20%", "dots": 4, "max": 100}, "savings": 55},
+    {"region": "us-east-1", "instance": "x1.32xlarge", "range": {"label": "<5%", "dots": 0, "max": 5}, "savings": 70},
+    {"region": "us-east-1", "instance": "c5.xlarge", "range": {"label": "often"}, "savings": 70},
+]
+ADVISOR = {
+    "ranges": [{"index": 0, "label": "<5%", "dots": 0, "max": 5}, {"index": 1, "label": "5-10%", "dots": 1, "max": 11}],
+    "spot_advisor": {
+        "us-east-1": {"Linux": {"m5.large": {"s": 61, "r": 0}}, "Windows": {"r5.4xlarge": {"s": 1, "r": 1}}}
+    },
+}
+
+
+def test_interruption_rates_reach_the_search_through_the_catalogue(cli: Any, here: Path) -> None:
+    """Nothing pretended: the files, the folder of the catalogue and the finder are those of an installation."""
+    vms = str(write_list(here, *WHOLE))
+    ask(cli, "import", vms, "--accept-smaller")
+
+    def taken_back() -> dict[tuple[str, str], object]:
+        answer = cli(
+            "find_cheapest_instance.py", "--no-interactive", "--provider", "AWS", "--region", "us-east-1", "--json"
+        )
+        assert answer.code == 0, answer.err
+        return {
+            (offer["instance"], offer["availability_zone"]): offer.get("interruptions")
+            for offer in json.loads(answer.out, parse_float=Decimal)["offers"]
+            if offer["purchase_option"] == "spot"
+        }
+
+    assert set(taken_back().values()) == {None}
+    rates = here / "spotinfo.json"
+    rates.write_text(json.dumps(SPOTINFO))
+    found = ask(cli, "import", str(rates))
+    assert "refused 1 x interruption rate is not understood" in found.err
+    assert [line.split()[1::3] for line in found.out.splitlines()[2:]] == [["us-east-1", "3"]]
+    rated = taken_back()
+    assert rated["c5.xlarge", "us-east-1a"] is None  # what was not understood stays unknown
+    assert rated["m5.large", "us-east-1a"] == rated["m5.large", "us-east-1b"]
+    month = 730
+    assert rated["m5.large", "us-east-1b"] == {"low": Decimal("0.05"), "high": Decimal("0.1"), "hours": month}
+    assert rated["r5.4xlarge", "us-east-1b"] == {"low": Decimal("0.2"), "high": None, "hours": month}
+    again = ask(cli, "import", str(rates))
+    assert "tells nothing new" in again.err
+
+    rates.write_text(json.dumps(ADVISOR))
+    ask(cli, "import", str(rates))
+    later = taken_back()
+    assert later["m5.large", "us-east-1b"] == {"low": 0, "high": Decimal("0.05"), "hours": month}
+    assert later["r5.4xlarge", "us-east-1b"] == rated["r5.4xlarge", "us-east-1b"]  # Windows is another matter
 
 
 # --- real processes
