@@ -208,7 +208,8 @@ class Planner:
         if submission.price_list is not None:
             chosen = _listed(submission.price_list, submission.index, request)
             return _Found([self._at_accepted_price(submission, chosen)])
-        catalog = None if request.provider == "local" else self._catalog()
+        asked = {request.provider} if request.provider else set(self._launchable())
+        catalog = None if asked == {"local"} else self._catalog()
         if catalog is None:
             offered, problems = self._offers(request)
             ranked = rank(offered, request)
