@@ -390,7 +390,7 @@ def _listed(path: Path, index: int | None, request: ResourceRequest) -> Offer:
     if index is None:
         fitting = [offer for offer in offers if matches(offer, request)]
         if offers and not fitting:
-            raise _no_match(len(offers), _among(offers), request, [])
+            raise _no_match(len(offers), _among(offers), request, [], listed=path)
         return spot_list.pick(fitting, 0, path)
     chosen = spot_list.pick(offers, index, path)
     if not matches(chosen, request):
@@ -420,7 +420,9 @@ def _among(offers: Sequence[Offer]) -> Among:
     return lambda request: rank(offers, request)
 
 
-def _no_match(count: int, among: Among, request: ResourceRequest, problems: Sequence[str]) -> NoMatchingOffer:
+def _no_match(
+    count: int, among: Among, request: ResourceRequest, problems: Sequence[str], *, listed: Path | None = None
+) -> NoMatchingOffer:
     """Say which bound shut out how many, so that the right one is relaxed."""
     if not count:
         detail = f" ({'; '.join(problems)})" if problems else ""
@@ -436,9 +438,11 @@ def _no_match(count: int, among: Among, request: ResourceRequest, problems: Sequ
     }
     helps = [flag for flag, other in relaxed.items() if other != request and among(other)]
     cure = f"Relax {' or '.join(helps)}" if helps else NoMatchingOffer.default_cure
+    if listed is not None:
+        cure += f"; or make a new list with find_cheapest_instance.py, or remove {listed} to choose from all offers"
     first = among(ResourceRequest())[0]
     return NoMatchingOffer(
-        f"None of {count:,} offers fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
+        f"None of {count:,} offers{f' in {listed}' if listed else ''} fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
         f" {first.memory_gib:f} GiB at ${first.hourly_price:.4f}/hour",
         cure=cure,
     )
