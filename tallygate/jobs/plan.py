@@ -441,8 +441,9 @@ def _no_match(
     if listed is not None:
         cure += f"; or make a new list with find_cheapest_instance.py, or remove {listed} to choose from all offers"
     first = among(ResourceRequest())[0]
+    where = f" in {listed}" if listed is not None else ""
     return NoMatchingOffer(
-        f"None of {count:,} offers{f' in {listed}' if listed else ''} fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
+        f"None of {count:,} offers{where} fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
         f" {first.memory_gib:f} GiB at ${first.hourly_price:.4f}/hour",
         cure=cure,
     )
