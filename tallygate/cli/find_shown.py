@@ -79,7 +79,8 @@ def _short(number: Decimal) -> Decimal:
 def _price(money: Money) -> Decimal | str:
     if money.currency != "USD":
         return amount(money)
-    return money.decimal.quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
+    rounded = money.decimal.quantize(Decimal("0.0001"))
+    return money.shown() if rounded.is_zero() else rounded  # as everywhere, unless that would hide it
 
 
 def _gpus(offer: Offer) -> str | None:
@@ -118,7 +119,8 @@ def ask(market: Market, request: ResourceRequest, total: Total) -> Offer | None:
             f" {amount(offer.hourly_price)}/hour, {amount(total(offer))} in all"
         )
     while True:
-        sys.stderr.write(f"1 to {len(choices)}, or Enter to leave the order: ")
+        numbers = "1" if len(choices) == 1 else f"1 to {len(choices)}"
+        sys.stderr.write(f"{numbers}, or Enter to leave the order: ")
         sys.stderr.flush()
         answer = sys.stdin.readline()
         if not answer.strip():

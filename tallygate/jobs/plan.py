@@ -208,7 +208,8 @@ class Planner:
         if submission.price_list is not None:
             chosen = _listed(submission.price_list, submission.index, request)
             return _Found([self._at_accepted_price(submission, chosen)])
-        catalog = None if request.provider == "local" else self._catalog()
+        asked = {request.provider} if request.provider else set(self._launchable())
+        catalog = None if asked == {"local"} else self._catalog()
         if catalog is None:
             offered, problems = self._offers(request)
             ranked = rank(offered, request)
@@ -389,7 +390,7 @@ def _listed(path: Path, index: int | None, request: ResourceRequest) -> Offer:
     if index is None:
         fitting = [offer for offer in offers if matches(offer, request)]
         if offers and not fitting:
-            raise _no_match(len(offers), _among(offers), request, [])
+            raise _no_match(len(offers), _among(offers), request, [], listed=path)
         return spot_list.pick(fitting, 0, path)
     chosen = spot_list.pick(offers, index, path)
     if not matches(chosen, request):
@@ -419,7 +420,9 @@ def _among(offers: Sequence[Offer]) -> Among:
     return lambda request: rank(offers, request)
 
 
-def _no_match(count: int, among: Among, request: ResourceRequest, problems: Sequence[str]) -> NoMatchingOffer:
+def _no_match(
+    count: int, among: Among, request: ResourceRequest, problems: Sequence[str], *, listed: Path | None = None
+) -> NoMatchingOffer:
     """Say which bound shut out how many, so that the right one is relaxed."""
     if not count:
         detail = f" ({'; '.join(problems)})" if problems else ""
@@ -435,9 +438,12 @@ def _no_match(count: int, among: Among, request: ResourceRequest, problems: Sequ
     }
     helps = [flag for flag, other in relaxed.items() if other != request and among(other)]
     cure = f"Relax {' or '.join(helps)}" if helps else NoMatchingOffer.default_cure
+    if listed is not None:
+        cure += f"; or make a new list with find_cheapest_instance.py, or remove {listed} to choose from all offers"
     first = among(ResourceRequest())[0]
+    where = f" in {listed}" if listed is not None else ""
     return NoMatchingOffer(
-        f"None of {count:,} offers fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
+        f"None of {count:,} offers{where} fits what was asked for; there is, for one, {first} with {first.vcpus} vCPU and"
         f" {first.memory_gib:f} GiB at ${first.hourly_price:.4f}/hour",
         cure=cure,
     )

@@ -32,7 +32,10 @@ MAX_AGE = timedelta(hours=1)
 
 THREADS_PER_SOURCE = 8
 PUBLISH_EVERY = timedelta(seconds=10)
-"""How much reading a refresh that is killed may lose."""
+"""How much reading a refresh that is killed may lose, at the least."""
+
+PUBLISH_SHARE = 5
+"""A version is written as a whole: between two of them pass so many times as long as the last one took."""
 
 TELL_PAST_EVERY = 100_000
 _QUEUE_MAX = 32
@@ -216,6 +219,7 @@ class _Refresh:
         self._bug: Exception | None = None
         self._running = {source.provider for source in sources}
         self._published_at = clock.now()
+        self._took = timedelta(0)
         self._terms = Terms(
             region=wanted.region,
             max_age=wanted.max_age,
@@ -332,14 +336,16 @@ class _Refresh:
     # --- publishing
 
     def _publish_if_time(self) -> None:
-        if self._waiting and self._clock.now() - self._published_at >= PUBLISH_EVERY:
+        if self._waiting and self._clock.now() - self._published_at >= max(PUBLISH_EVERY, PUBLISH_SHARE * self._took):
             self._publish()
 
     def _publish(self) -> None:
         if self._waiting:
+            began = self._clock.now()
             self._version = self._catalog.publish(list(self._waiting.values()))
             self._waiting.clear()
             self._published_at = self._clock.now()
+            self._took = self._published_at - began
 
     def _report(self, *, interrupted: bool) -> Report:
         for provider, region in self._unreached:

@@ -112,11 +112,14 @@ def verify(catalog: SqliteCatalog) -> bool:
         return False
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def digest(currency: str, rows: Iterable[_Row]) -> str:
     """The first 16 hexadecimal digits of the SHA-256 over every offer in the order of ``rank``, equal ones by their rest."""
     summed = sha256(currency.encode())
     for group in _equal_ranks(rows):
-        for line in sorted(json.dumps(row, separators=(",", ":")) for row in group):
+        for line in sorted(map(_COMPACT, group)) if len(group) > 1 else (_COMPACT(group[0]),):
             summed.update(line.encode())
             summed.update(b"\n")
     return summed.hexdigest()[:16]

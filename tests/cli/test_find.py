@@ -173,10 +173,19 @@ def test_on_day_one_reference_prices_are_searched_and_said_to_be_that(here: Path
 
 def test_a_launch_at_a_reference_price_is_refused_with_a_cure(here: Path, cli: Any, job_dir: Path) -> None:
     assert cli(FIND, "--no-interactive", "--provider", "AWS").code == 0
-    answer = cli("cloud_run.py", "my_job", "--dry-run")
+    answer = cli("cloud_run.py", "my_job")
     assert answer.code == 1
     assert "--accept-price" in answer.err
     assert "reference" in answer.err
+
+
+def test_a_dry_run_plans_with_a_reference_price_and_says_that_a_launch_would_not(
+    here: Path, cli: Any, job_dir: Path
+) -> None:
+    answer = cli("cloud_run.py", "my_job", "--dry-run", "--provider", "AWS", "--instance", "r5.4xlarge")
+    assert answer.code == 0
+    assert "WARNING: a launch would be refused: The price of aws r5.4xlarge" in answer.err
+    assert "is a reference of 2025-03-02" in answer.err
 
 
 def test_this_machine_is_among_the_offers(here: Path, cli: Any) -> None:

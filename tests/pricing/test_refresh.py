@@ -168,13 +168,32 @@ def test_a_market_that_fails_is_named_with_its_reason_and_keeps_its_old_part(roo
     assert any("us-east-1: failed: us-east-1 answers HTML" in line for line in room.said)
 
 
-def test_a_source_that_cannot_even_list_its_regions_is_named_and_the_others_go_on(room: Room) -> None:
-    class Locked(Between):
-        def regions(self) -> Any:
-            raise CredentialsMissing("no key for sim-gcp")
+class Locked(Between):
+    """A cloud without an account."""
 
-    report = room.refresh(Locked(room.stall.source("gcp")), room.stall.source())
+    def regions(self) -> Any:
+        raise CredentialsMissing("no key for sim-gcp")
+
+
+def test_a_source_that_cannot_even_list_its_regions_is_named_and_the_others_go_on(room: Room) -> None:
+    class Broken(Between):
+        def regions(self) -> Any:
+            raise Unavailable("sim-gcp does not answer")
+
+    report = room.refresh(Broken(room.stall.source("gcp")), room.stall.source())
     assert outcomes(report) == {"sim-gcp": "failed", f"sim-aws {EU}": "read", f"sim-aws {US}": "read"}
+    assert report.exit_code == 3
+
+
+def test_a_cloud_without_an_account_has_not_failed_unless_it_was_asked_for(room: Room) -> None:
+    report = room.refresh(Locked(room.stall.source("gcp")), room.stall.source())
+    assert outcomes(report) == {"sim-gcp": "not set up", f"sim-aws {EU}": "read", f"sim-aws {US}": "read"}
+    assert report.exit_code == 0
+    named = room.refresh(Locked(room.stall.source("gcp")), providers=frozenset({"sim-gcp"}))
+    assert outcomes(named) == {"sim-gcp": "failed"}
+    assert named.exit_code == 3
+    alone = room.refresh(Locked(room.stall.source("gcp")))
+    assert (outcomes(alone), alone.exit_code) == ({"sim-gcp": "not set up"}, 3)
 
 
 def test_unfit_rows_are_left_out_and_counted_by_reason(room: Room) -> None:
