@@ -82,6 +82,10 @@ class Done:
 Message = Listed | Past | Read | Failed | Done
 
 
+class NoSuchRegion(UsageError):
+    """A source has no region of this name; another one may."""
+
+
 class _Stopped(Exception):
     """The refresh ends; a reader goes home."""
 
@@ -238,7 +242,7 @@ def _named(region: str, regions: Sequence[str], provider: str) -> str:
     if region in regions:
         return region
     near = get_close_matches(region, regions, n=3)
-    raise UsageError(
+    raise NoSuchRegion(
         f"{provider} has no region {region!r}",
         cure=f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(regions[:40]) or 'none'}",
     )

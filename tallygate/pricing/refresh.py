@@ -24,7 +24,7 @@ from .. import times
 from ..errors import CredentialsMissing, TallygateError, UnknownProvider, UsageError
 from ..times import Clock
 from .catalog import Part, Version
-from .reading import LOOK_MILLISECONDS, Done, Failed, Listed, Market, Message, Past, Read, Reader, Terms
+from .reading import LOOK_MILLISECONDS, Done, Failed, Listed, Market, Message, NoSuchRegion, Past, Read, Reader, Terms
 from .source import Observation, PriceSource, Sheet
 
 MAX_AGE = timedelta(hours=1)
@@ -218,6 +218,8 @@ class _Refresh:
         self._version: Version | None = None
         self._bug: Exception | None = None
         self._running = {source.provider for source in sources}
+        self._is_anywhere = False  # a region that was asked for
+        self._without_region: list[MarketReport] = []
         self._published_at = clock.now()
         self._took = timedelta(0)
         self._terms = Terms(
@@ -267,6 +269,7 @@ class _Refresh:
             case Done(provider):
                 self._running.discard(provider)
             case Listed(provider, due, fresh):
+                self._is_anywhere = True
                 self._unlisted.discard(provider)
                 self._unreached.update(((provider, region), None) for region in due)
                 for region in fresh:
@@ -277,11 +280,12 @@ class _Refresh:
             case Read(sheet, since, seconds):
                 self._keep(sheet, since, seconds)
             case Failed(provider, region, error, seconds):
+                could_list = provider not in self._unlisted
                 self._unlisted.discard(provider)
                 self._history.discard(provider, region)
                 if not isinstance(error, TallygateError):
                     self._bug = self._bug or error
-                self._fail(provider, region, error, seconds)
+                self._fail(provider, region, error, seconds, could_list=could_list)
 
     def _tell_past(self, provider: str, region: str, count: int) -> None:
         """A large region tells of millions of past prices; somebody may be waiting."""
@@ -308,22 +312,24 @@ class _Refresh:
             )
         )
 
-    def _fail(self, provider: str, region: str, error: Exception, seconds: int) -> None:
+    def _fail(self, provider: str, region: str, error: Exception, seconds: int, *, could_list: bool) -> None:
         part = self._parts.get((provider, region))
         ours = error if isinstance(error, TallygateError) else None
         # Who has no account with a cloud, and did not ask for it by name, has not failed to read it.
-        passed_over = isinstance(error, CredentialsMissing) and not region and not self._named
-        self._settle(
-            MarketReport(
-                provider=provider,
-                region=region,
-                outcome=Outcome.NOT_SET_UP if passed_over else Outcome.FAILED,
-                seconds=seconds,
-                reason=ours.message if ours else f"{type(error).__name__} in the source",
-                cure=ours.cure if ours else "",
-                old_read_at=None if part is None else part.read_at,
-            )
+        passed_over = isinstance(error, CredentialsMissing) and not could_list and not self._named
+        found = MarketReport(
+            provider=provider,
+            region=region,
+            outcome=Outcome.NOT_SET_UP if passed_over else Outcome.FAILED,
+            seconds=seconds,
+            reason=ours.message if ours else f"{type(error).__name__} in the source",
+            cure=ours.cure if ours else "",
+            old_read_at=None if part is None else part.read_at,
         )
+        if isinstance(error, NoSuchRegion) and not self._named:
+            self._without_region.append(found)
+        else:
+            self._settle(found)
 
     def _settle(self, found: MarketReport) -> None:
         market = (found.provider, found.region)
@@ -348,6 +354,9 @@ class _Refresh:
             self._took = self._published_at - began
 
     def _report(self, *, interrupted: bool) -> Report:
+        if not self._is_anywhere:
+            for found in self._without_region:
+                self._settle(found)
         for provider, region in self._unreached:
             self._missing(provider, region)
         if interrupted:

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from tallygate.cli import prices
-from tallygate.errors import Unavailable
+from tallygate.errors import CredentialsMissing, Unavailable
 from tallygate.money import Money
 from tallygate.pricing.source import Sheet
 from tests.cli.prices_program import KeptCatalog, tools_in
@@ -109,6 +109,37 @@ def test_a_refresh_that_fails_in_part_says_where_and_exits_with_three(
     assert "WARNING: sim-aws us-east-1: us-east-1 answers HTML (no earlier prices)" in answer.err
     assert "Refused: 1 x price is zero" in answer.err
     assert "eu-west-1" in answer.out
+
+
+def test_a_region_of_one_cloud_is_no_failure_of_the_others(cli: Any, market: prices.Tools) -> None:
+    (one,) = in_json(cli, "refresh", "--region", "us-east-1")["markets"]
+    assert (one["provider"], one["outcome"]) == ("sim-aws", "read")
+    for more in ((), ("--provider", "sim-gcp")):
+        answer = cli("tallygate", "prices", "refresh", "--region", "us-east-11", *more)
+        assert (answer.code, answer.out) == (3, "")
+        assert "sim-gcp has no region 'us-east-11'" in answer.err
+    assert cli("tallygate", "prices", "refresh", "--region", "us-east-1", "--provider", "sim-gcp").code == 3
+
+
+def test_a_cloud_without_an_account_is_passed_over_also_when_a_region_is_named(
+    cli: Any, market: prices.Tools, wired: Callable[[prices.Tools], None]
+) -> None:
+    class Locked(Between):
+        def regions(self) -> Any:
+            raise CredentialsMissing("No key", cure="Find it")
+
+    stall = Stall(3)
+    sources = [Locked(stall.source("gcp")), Between(stall.source())]
+    wired(replace(market, sources=lambda: sources, clock=stall.clock))
+    for more in ((), ("--region", "us-east-1")):
+        answer = ask(cli, "refresh", *more)
+        assert "sim-gcp is not set up: No key. Find it" in answer.err
+        assert "no prices were read" not in answer.err
+    wired(replace(market, sources=lambda: sources[:1], clock=stall.clock))
+    answer = cli("tallygate", "prices", "refresh", "--json")
+    (one,) = json.loads(answer.out)["markets"]
+    assert (answer.code, one["outcome"], one["cure"]) == (3, "not set up", "Find it")
+    assert "No cloud is set up, so no prices were read" in cli("tallygate", "prices", "refresh").err
 
 
 def test_flags_that_make_no_sense_are_refused_before_anything_is_read(
