@@ -232,7 +232,10 @@ def _show_report(report: "Report") -> None:
     for each in passed_over:
         note(f"{each.provider} is not set up: {each.reason}. {each.cure}".rstrip())
     for each in report.of(Outcome.FAILED):
-        stays = "no earlier prices" if each.old_read_at is None else f"prices of {shown(each.old_read_at)} stay"
+        stays = "no earlier prices"
+        if each.old_read_at is not None:
+            day = shown(each.old_read_at)
+            stays = f"prices of {day} stay" if each.region else f"its earlier prices stay, the newest of {day}"
         warn(f"{each}: {each.reason} ({stays}). {each.cure}".rstrip())
     if report.version is not None:
         note(f"Catalogue {report.version.id}: {report.version.offers:,} offers")

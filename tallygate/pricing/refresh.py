@@ -99,7 +99,7 @@ class MarketReport:
     """One market. ``region`` is empty when a provider's regions could not even be listed.
 
     ``reason`` and ``cure`` say why it failed, or what is missing to ask; ``old_read_at`` is the age of the part that stays in
-    the catalogue then.
+    the catalogue then, or of the newest when it is about all regions.
     """
 
     provider: str
@@ -313,7 +313,6 @@ class _Refresh:
         )
 
     def _fail(self, provider: str, region: str, error: Exception, seconds: int, *, could_list: bool) -> None:
-        part = self._parts.get((provider, region))
         ours = error if isinstance(error, TallygateError) else None
         # Who has no account with a cloud, and did not ask for it by name, has not failed to read it.
         passed_over = isinstance(error, CredentialsMissing) and not could_list and not self._named
@@ -324,7 +323,7 @@ class _Refresh:
             seconds=seconds,
             reason=ours.message if ours else f"{type(error).__name__} in the source",
             cure=ours.cure if ours else "",
-            old_read_at=None if part is None else part.read_at,
+            old_read_at=self._old_read_at(provider, region),
         )
         if isinstance(error, NoSuchRegion) and not self._named:
             self._without_region.append(found)
@@ -366,13 +365,18 @@ class _Refresh:
         return Report(markets=tuple(markets), version=self._version, interrupted=interrupted)
 
     def _missing(self, provider: str, region: str) -> None:
-        part = self._parts.get((provider, region))
         self._found[provider, region] = MarketReport(
             provider=provider,
             region=region,
             outcome=Outcome.NOT_REACHED,
-            old_read_at=None if part is None else part.read_at,
+            old_read_at=self._old_read_at(provider, region),
         )
+
+    def _old_read_at(self, provider: str, region: str) -> datetime | None:
+        found = [
+            part.read_at for (whose, where), part in self._parts.items() if whose == provider and region in ("", where)
+        ]
+        return max(found, default=None)
 
 
 # --- in words

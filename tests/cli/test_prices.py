@@ -142,6 +142,34 @@ def test_a_cloud_without_an_account_is_passed_over_also_when_a_region_is_named(
     assert "No cloud is set up, so no prices were read" in cli("tallygate", "prices", "refresh").err
 
 
+def test_a_cloud_that_cannot_be_asked_any_more_keeps_its_prices_and_their_age_is_told(
+    cli: Any, read: prices.Tools, wired: Callable[[prices.Tools], None]
+) -> None:
+    class Gone(Between):
+        def regions(self) -> Any:
+            raise Unavailable("sim-gcp does not answer")
+
+    sources = [Gone(Stall(3).source("gcp"))]
+    wired(replace(read, sources=lambda: sources))
+    answer = cli("tallygate", "prices", "refresh", "--provider", "sim-gcp", "--force")
+    assert answer.code == 3
+    assert "does not answer (its earlier prices stay, the newest of 2026-03-31 12:00:00Z)" in answer.err
+    assert len(in_json(cli, "show", "--provider", "sim-gcp")["markets"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("provider", "module"), [("aws", "boto3"), ("gcp", "google.cloud.billing_v1"), ("azure", "azure.identity")]
+)
+def test_a_cloud_whose_sdk_is_not_installed_says_what_to_install(
+    cli: Any, here: Path, monkeypatch: pytest.MonkeyPatch, provider: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    answer = cli("tallygate", "prices", "refresh", "--provider", provider)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"pip install 'tallygate[{provider}]'" in answer.err
+    assert list(here.iterdir()) == []
+
+
 def test_flags_that_make_no_sense_are_refused_before_anything_is_read(
     cli: Any, market: prices.Tools, here: Path
 ) -> None:
@@ -188,6 +216,20 @@ def test_what_the_catalogue_holds_is_shown_with_its_age(cli: Any, read: prices.T
     found = in_json(cli, "show", "--provider", "sim-gcp")
     assert [one["region"] for one in found["markets"]] == ["europe-west1", "us-central1"]
     assert (found["offers"], found["reference_offers"]) == (72, 0)
+
+
+def test_a_provider_that_the_catalogue_does_not_have_is_told_with_those_it_has(cli: Any, read: prices.Tools) -> None:
+    answer = cli("tallygate", "prices", "show", "--provider", "oracle")
+    assert (answer.code, answer.out) == (2, "")
+    assert "no prices of oracle" in answer.err
+    assert "sim-aws, sim-gcp" in answer.err
+
+
+def test_the_first_look_shows_reference_prices_and_says_that_they_are(cli: Any, here: Path) -> None:
+    answer = ask(cli, "show")
+    assert "reference prices" in answer.out.splitlines()[-1]
+    assert "tallygate prices refresh" in answer.err
+    assert list(here.iterdir()) == []
 
 
 # --- history
