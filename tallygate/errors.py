@@ -15,6 +15,7 @@
       UsageError                   you asked wrongly                       exit 2
         ConfigError                a setting is unknown or makes no sense
         UnknownJob                 UnknownBudget      UnknownProvider
+        UnknownRegion
       ProviderError                a cloud or billing service failed       exit 3
         LaunchRefused              definitely no machine was made
           InsufficientCapacity     QuotaExceeded      PermissionDenied
@@ -149,6 +150,10 @@ class UnknownBudget(UsageError):
 
 class UnknownProvider(UsageError):
     """There is no such provider."""
+
+
+class UnknownRegion(UsageError):
+    """The provider has no such region; another one may."""
 
 
 # --- a cloud or billing service failed

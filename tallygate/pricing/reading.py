@@ -18,7 +18,7 @@ from itertools import islice
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 
-from ..errors import TallygateError, Unavailable, UsageError
+from ..errors import TallygateError, Unavailable, UnknownRegion
 from ..times import Clock
 from . import guard
 from .catalog import Part
@@ -80,10 +80,6 @@ class Done:
 
 
 Message = Listed | Past | Read | Failed | Done
-
-
-class NoSuchRegion(UsageError):
-    """A source has no region of this name; another one may."""
 
 
 class _Stopped(Exception):
@@ -242,7 +238,7 @@ def _named(region: str, regions: Sequence[str], provider: str) -> str:
     if region in regions:
         return region
     near = get_close_matches(region, regions, n=3)
-    raise NoSuchRegion(
+    raise UnknownRegion(
         f"{provider} has no region {region!r}",
         cure=f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(regions[:40]) or 'none'}",
     )

@@ -21,10 +21,10 @@ from threading import Event
 from typing import Protocol
 
 from .. import times
-from ..errors import CredentialsMissing, TallygateError, UnknownProvider, UsageError
+from ..errors import CredentialsMissing, TallygateError, UnknownProvider, UnknownRegion, UsageError
 from ..times import Clock
 from .catalog import Part, Version
-from .reading import LOOK_MILLISECONDS, Done, Failed, Listed, Market, Message, NoSuchRegion, Past, Read, Reader, Terms
+from .reading import LOOK_MILLISECONDS, Done, Failed, Listed, Market, Message, Past, Read, Reader, Terms
 from .source import Observation, PriceSource, Sheet
 
 MAX_AGE = timedelta(hours=1)
@@ -325,7 +325,7 @@ class _Refresh:
             cure=ours.cure if ours else "",
             old_read_at=self._old_read_at(provider, region),
         )
-        if isinstance(error, NoSuchRegion) and not self._named:
+        if isinstance(error, UnknownRegion) and not self._named:
             self._without_region.append(found)
         else:
             self._settle(found)
