@@ -7,7 +7,7 @@ of every market that it does not replace.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 from ..pricing.catalog import Part, Version
@@ -45,11 +45,17 @@ class CatalogFolder:
 
     def publish(self, sheets: Sequence[Sheet]) -> Version:
         """The next version: these sheets instead of their markets' parts, every other part as it was."""
+        # Handed over unread: the writer takes them once it is its turn. Looked up before that, shipped prices could replace
+        # what another first writer has published meanwhile.
+        return write(self._folder, self._with_shipped(sheets), made_at=self._clock.now())
+
+    def _with_shipped(self, sheets: Sequence[Sheet]) -> Iterator[Sheet]:
+        """The sheets, and when nothing was ever published here the shipped ones of every other market."""
+        yield from sheets
+        new = {(sheet.provider, sheet.region) for sheet in sheets}
         with closing(open_catalog(self._folder)) as catalog:
             shipped = _sheets(catalog) if catalog.is_shipped else []
-        new = {(sheet.provider, sheet.region) for sheet in sheets}
-        kept = [sheet for sheet in shipped if (sheet.provider, sheet.region) not in new]
-        return write(self._folder, [*sheets, *kept], made_at=self._clock.now())
+        yield from (sheet for sheet in shipped if (sheet.provider, sheet.region) not in new)
 
 
 def _sheets(catalog: SqliteCatalog) -> list[Sheet]:
