@@ -19,9 +19,11 @@ import pytest
 from tallygate.store.database import Database, open_database
 from tallygate.store.migrate import migrate
 
-# A run in the background may have been told to ignore Ctrl-C, and every process a test starts would inherit that.
+# A run in the background may have been told to ignore these, and every process a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -236,16 +236,21 @@ def test_asking_a_fault_that_is_off_does_not_move_when_it_will_strike() -> None:
     assert strikes(0) == strikes(7)
 
 
-def test_a_swarm_leaves_each_fault_off_in_a_quarter_of_the_runs() -> None:
+def test_a_swarm_leaves_each_fault_off_in_a_quarter_of_the_runs_and_one_at_its_worst_in_half_of_them() -> None:
     off: dict[str, int] = {}
+    beyond = 0
     for seed in range(400):
         world = World(seed)
         world.faults.swarm(world.stream("swarm"))
+        worse = [fault.name for fault in world.faults if fault.rate > fault.rate_max]
+        assert len(worse) <= 1
+        beyond += len(worse)
         for fault in world.faults:
-            assert 0 <= fault.rate <= fault.rate_max
+            assert 0 <= fault.rate < 1_000_000
             off[fault.name] = off.get(fault.name, 0) + (fault.rate == 0)
     assert set(off) == set(world.faults.names)
     assert all(60 <= count <= 140 for count in off.values()), off
+    assert 100 <= beyond <= 220
 
 
 def test_a_swarm_can_be_told_to_leave_faults_out() -> None:

@@ -18,8 +18,8 @@ from tallygate.store.queries import named, parse
 from tests.conftest import ManualClock, temporary_database
 from tests.store.catalogue import SCHEMA
 
-FILES_OF_THEIR_OWN = ("catalog",)
-"""Nouns that are not in the store but in a SQLite file of their own, whose tests carry out every query."""
+FILES_OF_THEIR_OWN = ("catalog", "price_history")
+"""Nouns that are not in the store but in a SQLite file of their own each, whose tests carry out every query."""
 
 FILES = sorted(path for path in Path(queries.SQL).rglob("*.sql") if path.stem not in FILES_OF_THEIR_OWN)
 
