@@ -1,6 +1,8 @@
 """``tallygate prices``: read them, look at what there is, what they have been, and take in published lists."""
 
 import signal
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -159,6 +161,9 @@ def _carry_out(wanted: "Wanted", found: Tools, settings: "Config") -> "Report":
     if found.catalog is None:
         raise PriceRefused("No price source is set up", cure="Name a price list with: tallygate prices import")
     _check_installed(wanted)
+    if not sys.warnoptions:
+        # SDKs warn their builders, and silence each other's warnings in a way that fails when threads load them side by side.
+        warnings.simplefilter("ignore")
     sources = found.sources()
     file, anywhere = str(history_file(settings)), settings.store.allow_network_files
     with closing(PriceHistory.open(file, allow_network_files=anywhere)) as history, _stopping() as stop:

@@ -334,8 +334,9 @@ class _Refresh:
         market = (found.provider, found.region)
         self._unreached.pop(market, None)
         self._found[market] = found
-        if found.outcome is not Outcome.FRESH:
-            done = sum(each.outcome is not Outcome.FRESH for each in self._found.values())
+        untold = (Outcome.FRESH, Outcome.NOT_SET_UP)
+        if found.outcome not in untold:
+            done = sum(each.outcome not in untold for each in self._found.values())
             self._say(f"{done}/{done + len(self._unreached)} {told(found)}")
 
     # --- publishing
