@@ -6,13 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from .. import config as configuration
 from ..errors import NoMatchingOffer, UsageError
 from ..pricing.market import budget_ceiling
 from ..pricing.offers import Offer, PurchaseOption, ResourceRequest
-from . import flags
+from . import flags, machine
+from .machine import option
 from .options import ConfigFile, Json
 from .output import is_terminal, note, show_json
 from .shell import Interrupted
@@ -21,70 +20,62 @@ if TYPE_CHECKING:
     from ..money import Money
     from ..pricing.market import Market
 
-_BUDGET, _MACHINE, _ANSWER = "Budget options", "Machine options", "Answer options"
+_BUDGET, _ANSWER = "Budget options", "Answer options"
 
 SORTS = ("total", "price", "core", "memory")
 LIMIT_MAX = 1_000
 
 
-def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel)
-
-
 def find(
     budget: Annotated[
-        str | None, _option("--budget", panel=_BUDGET, metavar="USD", help="Only what this pays for the runtime.")
+        str | None, option("--budget", panel=_BUDGET, metavar="USD", help="Only what this pays for the runtime.")
     ] = None,
     estimated_runtime: Annotated[
         str | None,
-        _option("--estimated-runtime", panel=_BUDGET, metavar="HOURS", help="How long it should run (default: 2.0)."),
+        option("--estimated-runtime", panel=_BUDGET, metavar="HOURS", help="How long it should run (default: 2.0)."),
     ] = None,
     max_price_per_hour: Annotated[
-        str | None, _option("--max-price-per-hour", panel=_BUDGET, metavar="USD", help="No machine dearer than this.")
+        str | None, option("--max-price-per-hour", panel=_BUDGET, metavar="USD", help="No machine dearer than this.")
     ] = None,
-    min_vcpu: Annotated[
-        str | None, _option("--min-vcpu", panel=_MACHINE, metavar="N", help="Fewest virtual CPUs.")
-    ] = None,
-    max_vcpu: Annotated[
-        str | None, _option("--max-vcpu", panel=_MACHINE, metavar="N", help="Most virtual CPUs.")
-    ] = None,
-    min_ram: Annotated[str | None, _option("--min-ram", panel=_MACHINE, metavar="GB", help="Least memory.")] = None,
-    max_ram: Annotated[str | None, _option("--max-ram", panel=_MACHINE, metavar="GB", help="Most memory.")] = None,
+    min_vcpu: machine.MinVcpu = None,
+    max_vcpu: machine.MaxVcpu = None,
+    min_ram: machine.MinRam = None,
+    max_ram: machine.MaxRam = None,
     gpu: Annotated[
         str | None,
-        _option("--gpu", panel=_MACHINE, metavar="MODEL[:N]", help="GPU model, such as A100, and how many."),
+        option("--gpu", panel=machine.PANEL, metavar="MODEL[:N]", help="GPU model, such as A100, and how many."),
     ] = None,
     arch: Annotated[
-        str | None, _option("--arch", panel=_MACHINE, metavar="NAME", help="Processor: x86_64 or arm64.")
+        str | None, option("--arch", panel=machine.PANEL, metavar="NAME", help="Processor: x86_64 or arm64.")
     ] = None,
     provider: Annotated[
-        str | None, _option("--provider", panel=_MACHINE, metavar="NAME", help="Only local, AWS, GCP or Azure.")
+        str | None, option("--provider", panel=machine.PANEL, metavar="NAME", help="Only local, AWS, GCP or Azure.")
     ] = None,
     region: Annotated[
-        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Only this region.")
+        str | None, option("--region", panel=machine.PANEL, metavar="REGION", help="Only this region.")
     ] = None,
     spot: Annotated[
-        bool, _option("--spot", panel=_MACHINE, help="Only spot machines, which may be taken back.")
+        bool, option("--spot", panel=machine.PANEL, help="Only spot machines, which may be taken back.")
     ] = False,
-    on_demand: Annotated[bool, _option("--on-demand", panel=_MACHINE, help="Only machines that stay.")] = False,
+    on_demand: Annotated[bool, option("--on-demand", panel=machine.PANEL, help="Only machines that stay.")] = False,
     sort: Annotated[
         str,
-        _option(
+        option(
             "--sort",
             panel=_ANSWER,
             metavar="BY",
             help="total: expected cost of finishing; price: per hour; core: per vCPU; memory: per GiB.",
         ),
     ] = "total",
-    limit: Annotated[str, _option("--limit", panel=_ANSWER, metavar="N", help="At most so many.")] = "20",
+    limit: Annotated[str, option("--limit", panel=_ANSWER, metavar="N", help="At most so many.")] = "20",
     output: Annotated[
         str | None,
-        _option("--output", panel=_ANSWER, metavar="FILE", help="Save the list there, not in spot_prices.json."),
+        option("--output", panel=_ANSWER, metavar="FILE", help="Save the list there, not in spot_prices.json."),
     ] = None,
     no_interactive: Annotated[
-        bool, _option("--no-interactive", panel=_ANSWER, help="Ask nothing, also on a terminal.")
+        bool, option("--no-interactive", panel=_ANSWER, help="Ask nothing, also on a terminal.")
     ] = False,
-    csv: Annotated[bool, _option("--csv", panel=_ANSWER, help="Print CSV that no spreadsheet runs.")] = False,
+    csv: Annotated[bool, option("--csv", panel=_ANSWER, help="Print CSV that no spreadsheet runs.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> int:
@@ -129,14 +120,9 @@ class _Wanted:
         flags.money("--max-price-per-hour", given["max_price_per_hour"])
         self.given = given
         self.hours = flags.hours("--estimated-runtime", given["estimated_runtime"])
-        self.min_vcpu = flags.maybe_whole("--min-vcpu", given["min_vcpu"], low=1, high=10_000)
-        self.max_vcpu = flags.maybe_whole("--max-vcpu", given["max_vcpu"], low=1, high=10_000)
-        self.min_ram = flags.number("--min-ram", given["min_ram"], low=0, high=100_000)
-        self.max_ram = flags.number("--max-ram", given["max_ram"], low=0, high=100_000)
+        self.machine = machine.Machine(given)
         self.gpu_model, self.gpus = _gpu(given["gpu"])
         self.architecture = flags.choice("--arch", given["arch"], ("x86_64", "arm64"))
-        self.provider = flags.provider("--provider", given["provider"])
-        self.region = flags.text("--region", given["region"], at_most=100)
         self.sort = flags.choice("--sort", given["sort"], SORTS) or "total"
         self.limit = flags.whole("--limit", given["limit"], low=1, high=LIMIT_MAX)
         flags.text("--output", given["output"], at_most=4_000)
@@ -164,34 +150,17 @@ class _Search:
         self._terms: dict[str, Any] = {}
 
     def _request(self, wanted: _Wanted) -> ResourceRequest:
-        hardware = self.config.hardware
-        own = self._cloud(wanted.provider)
-        request = ResourceRequest(
-            vcpus_min=wanted.min_vcpu or hardware.min_vcpu,
-            vcpus_max=wanted.max_vcpu or hardware.max_vcpu,
-            memory_gib_min=hardware.min_ram_gb if wanted.min_ram is None else wanted.min_ram,
-            memory_gib_max=hardware.max_ram_gb if wanted.max_ram is None else wanted.max_ram,
+        request = wanted.machine.request(
+            self.config,
             gpus_min=wanted.gpus,
             gpu_model=wanted.gpu_model,
             architecture=wanted.architecture,
             purchase_options=wanted.options,
-            provider=wanted.provider,
-            region=wanted.region or (own.region if own is not None else None),
         )
-        refuse_crossed(request.vcpus_min, request.vcpus_max, "vcpu")
-        refuse_crossed(request.memory_gib_min, request.memory_gib_max, "ram")
-        ceilings = [self.price_max, self.config.aws.max_price if wanted.provider == "aws" else None]
+        ceilings = [self.price_max, request.hourly_price_max]
         if self.budget is not None:
             ceilings.append(budget_ceiling(self.budget, self.hours))
         return replace(request, hourly_price_max=min((one for one in ceilings if one is not None), default=None))
-
-    def _cloud(self, provider: str | None) -> configuration.Aws | configuration.Gcp | configuration.Azure | None:
-        clouds: dict[str, configuration.Aws | configuration.Gcp | configuration.Azure] = {
-            "aws": self.config.aws,
-            "gcp": self.config.gcp,
-            "azure": self.config.azure,
-        }
-        return clouds.get(provider or "")
 
     def best(self) -> list[Offer]:
         """What was looked for, best first. Raises ``NoMatchingOffer`` saying what to relax."""
@@ -215,7 +184,7 @@ class _Search:
         if known is None:
             from ..app import market
 
-            own = self._cloud(provider)
+            own = machine.cloud(self.config, provider)
             disk = own.disk_size_gb if own is not None else 0
             known = self._terms[provider] = (market.terms(self.config, provider), disk)
         terms, disk = known
@@ -249,11 +218,6 @@ def _gpu(text: str | None) -> tuple[str | None, int]:
     if not model.strip() or not model.isprintable() or len(model) > 60 or (colon and not count):
         raise UsageError(f"--gpu {text[:60]!r} is not MODEL or MODEL:N", cure="Write it like A100 or A100:8")
     return model.strip(), flags.whole("--gpu MODEL:N", count, low=1, high=1_000) if colon else 1
-
-
-def refuse_crossed(low: Any, high: Any, what: str) -> None:
-    if high is not None and high < low:
-        raise UsageError(f"--max-{what} {high} is below --min-{what} {low}", cure="Swap or drop one of them")
 
 
 # --- showing

@@ -12,8 +12,9 @@ from .. import times
 from ..errors import UsageError
 from ..jobs.submission import Submission
 from ..reports.render import provider_name
-from . import flags
+from . import flags, machine
 from .documented import of_row
+from .machine import option
 from .options import ConfigFile, Json
 from .output import progress, show, show_json, warn
 from .shell import Interrupted
@@ -22,15 +23,10 @@ if TYPE_CHECKING:
     from ..app import App
     from ..jobs.job import Job
 
-_BUDGET, _MACHINE, _JOB = "Budget options", "Machine options", "Job options"
-_HOW = "How to launch"
+_BUDGET, _JOB, _HOW = "Budget options", "Job options", "How to launch"
 
 EXPIRES_HOURS = 1
 """How long a plan is good unless --plan-expires says otherwise: prices move."""
-
-
-def _option(*names: str, panel: str, metavar: str | None = None, help: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel=panel)
 
 
 def run(
@@ -39,11 +35,11 @@ def run(
     ] = None,
     budget: Annotated[
         str | None,
-        _option("--budget", panel=_BUDGET, metavar="USD", help="The most this job may cost (default: 20.00)."),
+        option("--budget", panel=_BUDGET, metavar="USD", help="The most this job may cost (default: 20.00)."),
     ] = None,
     estimated_runtime: Annotated[
         str | None,
-        _option(
+        option(
             "--estimated-runtime",
             panel=_BUDGET,
             metavar="HOURS",
@@ -52,7 +48,7 @@ def run(
     ] = None,
     max_runtime: Annotated[
         str | None,
-        _option(
+        option(
             "--max-runtime",
             panel=_BUDGET,
             metavar="HOURS",
@@ -61,7 +57,7 @@ def run(
     ] = None,
     checkpoint_minutes: Annotated[
         str | None,
-        _option(
+        option(
             "--checkpoint-minutes",
             panel=_BUDGET,
             metavar="N",
@@ -70,105 +66,102 @@ def run(
     ] = None,
     charge_to: Annotated[
         str | None,
-        _option("--charge-to", panel=_BUDGET, metavar="BUDGET", help="Budget or scope that also pays for it."),
+        option("--charge-to", panel=_BUDGET, metavar="BUDGET", help="Budget or scope that also pays for it."),
     ] = None,
     accept_price: Annotated[
         str | None,
-        _option(
+        option(
             "--accept-price", panel=_BUDGET, metavar="USD", help="Decide on this price per hour; it is put on record."
         ),
     ] = None,
     provider: Annotated[
-        str | None, _option("--provider", panel=_MACHINE, metavar="NAME", help="local, AWS, GCP or Azure.")
+        str | None, option("--provider", panel=machine.PANEL, metavar="NAME", help="local, AWS, GCP or Azure.")
     ] = None,
     instance: Annotated[
         str | None,
-        _option("--instance", panel=_MACHINE, metavar="TYPE", help="Instance type; alone it narrows the search."),
+        option("--instance", panel=machine.PANEL, metavar="TYPE", help="Instance type; alone it narrows the search."),
     ] = None,
     region: Annotated[
-        str | None, _option("--region", panel=_MACHINE, metavar="REGION", help="Region; alone it narrows the search.")
+        str | None,
+        option("--region", panel=machine.PANEL, metavar="REGION", help="Region; alone it narrows the search."),
     ] = None,
     from_spot_prices: Annotated[
-        bool, _option("--from-spot-prices", panel=_MACHINE, help="Choose from the saved list spot_prices.json.")
+        bool, option("--from-spot-prices", panel=machine.PANEL, help="Choose from the saved list spot_prices.json.")
     ] = False,
     index: Annotated[
-        str | None, _option("--index", panel=_MACHINE, metavar="N", help="Entry of that list, from 0 (default: 0).")
+        str | None, option("--index", panel=machine.PANEL, metavar="N", help="Entry of that list, from 0 (default: 0).")
     ] = None,
-    min_vcpu: Annotated[
-        str | None, _option("--min-vcpu", panel=_MACHINE, metavar="N", help="Fewest virtual CPUs.")
-    ] = None,
-    max_vcpu: Annotated[
-        str | None, _option("--max-vcpu", panel=_MACHINE, metavar="N", help="Most virtual CPUs.")
-    ] = None,
-    min_ram: Annotated[str | None, _option("--min-ram", panel=_MACHINE, metavar="GB", help="Least memory.")] = None,
-    max_ram: Annotated[str | None, _option("--max-ram", panel=_MACHINE, metavar="GB", help="Most memory.")] = None,
+    min_vcpu: machine.MinVcpu = None,
+    max_vcpu: machine.MaxVcpu = None,
+    min_ram: machine.MinRam = None,
+    max_ram: machine.MaxRam = None,
     command: Annotated[
-        str | None, _option("--command", panel=_JOB, metavar="TEXT", help="What to run there (default: ./run.sh).")
+        str | None, option("--command", panel=_JOB, metavar="TEXT", help="What to run there (default: ./run.sh).")
     ] = None,
     name: Annotated[
         str | None,
-        _option("--name", panel=_JOB, metavar="NAME", help="Name of the job (default: after the directory)."),
+        option("--name", panel=_JOB, metavar="NAME", help="Name of the job (default: after the directory)."),
     ] = None,
     env: Annotated[
         list[str] | None,
-        _option("--env", panel=_JOB, metavar="K=V", help="Environment variable of the job; repeatable."),
+        option("--env", panel=_JOB, metavar="K=V", help="Environment variable of the job; repeatable."),
     ] = None,
     tag: Annotated[
-        list[str] | None, _option("--tag", panel=_JOB, metavar="K=V", help="Tag of job, machine and bill; repeatable.")
+        list[str] | None, option("--tag", panel=_JOB, metavar="K=V", help="Tag of job, machine and bill; repeatable.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        _option("--exclude", panel=_JOB, metavar="PATTERN", help="Leave these files out as well; repeatable."),
+        option("--exclude", panel=_JOB, metavar="PATTERN", help="Leave these files out as well; repeatable."),
     ] = None,
     s3_bucket: Annotated[
-        str | None, _option("--s3-bucket", panel=_JOB, metavar="BUCKET", help="S3 bucket for inputs and results.")
+        str | None, option("--s3-bucket", panel=_JOB, metavar="BUCKET", help="S3 bucket for inputs and results.")
     ] = None,
     bucket: Annotated[
         str | None,
-        _option("--bucket", panel=_JOB, metavar="URL", help="The same as a URL: s3://, gs://, az://, file://."),
+        option("--bucket", panel=_JOB, metavar="URL", help="The same as a URL: s3://, gs://, az://, file://."),
     ] = None,
-    docker: Annotated[bool, _option("--docker", panel=_JOB, help="Run the command in a container.")] = False,
+    docker: Annotated[bool, option("--docker", panel=_JOB, help="Run the command in a container.")] = False,
     docker_image: Annotated[
-        str | None, _option("--docker-image", panel=_JOB, metavar="IMAGE", help="Which image; implies --docker.")
+        str | None, option("--docker-image", panel=_JOB, metavar="IMAGE", help="Which image; implies --docker.")
     ] = None,
     egress_gib: Annotated[
-        str | None, _option("--egress-gib", panel=_JOB, metavar="N", help="GiB the job sends out of the cloud.")
+        str | None, option("--egress-gib", panel=_JOB, metavar="N", help="GiB the job sends out of the cloud.")
     ] = None,
     basis: Annotated[
-        str | None, _option("--basis", panel=_JOB, metavar="NAME", help="Job parameter, kept with the job.")
+        str | None, option("--basis", panel=_JOB, metavar="NAME", help="Job parameter, kept with the job.")
     ] = None,
     compute_executable: Annotated[
         str | None,
-        _option("--compute-executable", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job."),
+        option("--compute-executable", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job."),
     ] = None,
     gdrive_path: Annotated[
-        str | None, _option("--gdrive-path", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job.")
+        str | None, option("--gdrive-path", panel=_JOB, metavar="PATH", help="Job parameter, kept with the job.")
     ] = None,
     dry_run: Annotated[
-        bool, _option("--dry-run", panel=_HOW, help="Say what would happen and the most it can cost; touch nothing.")
+        bool, option("--dry-run", panel=_HOW, help="Say what would happen and the most it can cost; touch nothing.")
     ] = False,
     plan: Annotated[
         str | None,
-        _option(
+        option(
             "--plan", panel=_HOW, metavar="FILE", help="Launch nothing; write a plan that can be launched as it is."
         ),
     ] = None,
     plan_expires: Annotated[
         str | None,
-        _option("--plan-expires", panel=_HOW, metavar="HOURS", help="How long that plan is good (default: 1)."),
+        option("--plan-expires", panel=_HOW, metavar="HOURS", help="How long that plan is good (default: 1)."),
     ] = None,
     from_plan: Annotated[
         str | None,
-        _option(
+        option(
             "--from-plan",
             panel=_HOW,
             metavar="FILE",
             help="Launch what a plan says, once; with the same --env and no other flags.",
         ),
     ] = None,
-    wait: Annotated[bool, _option("--wait", panel=_HOW, help="Show what the job prints until it is over.")] = False,
+    wait: Annotated[bool, option("--wait", panel=_HOW, help="Show what the job prints until it is over.")] = False,
     key: Annotated[
-        str | None, _option("--key", panel=_HOW, metavar="TEXT", help="A repeat with the same key is the same job.")
+        str | None, option("--key", panel=_HOW, metavar="TEXT", help="A repeat with the same key is the same job.")
     ] = None,
     config: ConfigFile = None,
     json: Json = False,
@@ -255,14 +248,9 @@ class _Wanted:
         self.plan_hours = flags.hours("--plan-expires", given["plan_expires"]) or Decimal(EXPIRES_HOURS)
         self._check_plan()
         self.run_seconds_max = flags.seconds("--max-runtime", given["max_runtime"])
-        self.provider = flags.provider("--provider", given["provider"])
+        self.machine = machine.Machine(given)
         self.instance = flags.text("--instance", given["instance"], at_most=100)
-        self.region = flags.text("--region", given["region"], at_most=100)
         self.index = flags.maybe_whole("--index", given["index"], low=0, high=9_999)
-        self.min_vcpu = flags.maybe_whole("--min-vcpu", given["min_vcpu"], low=1, high=10_000)
-        self.max_vcpu = flags.maybe_whole("--max-vcpu", given["max_vcpu"], low=1, high=10_000)
-        self.min_ram = flags.number("--min-ram", given["min_ram"], low=0, high=100_000)
-        self.max_ram = flags.number("--max-ram", given["max_ram"], low=0, high=100_000)
         self.egress_gib = flags.maybe_whole("--egress-gib", given["egress_gib"], low=0, high=1_000_000)
         if given["job_dir"] is None:
             raise UsageError("Missing argument 'JOB_DIR'.", cure="See: cloud_run.py --help")
@@ -315,28 +303,8 @@ class _Wanted:
 
     def submission(self, config: configuration.Config) -> Submission:
         """What is submitted, with what the flags leave open taken from the configuration."""
-        from ..pricing.offers import ResourceRequest
-
-        hardware, given = config.hardware, self.given
-        clouds: dict[str, configuration.Aws | configuration.Gcp | configuration.Azure] = {
-            "aws": config.aws,
-            "gcp": config.gcp,
-            "azure": config.azure,
-        }
-        own = clouds.get(self.provider or "")
-        request = ResourceRequest(
-            vcpus_min=self.min_vcpu or hardware.min_vcpu,
-            vcpus_max=self.max_vcpu or hardware.max_vcpu,
-            memory_gib_min=hardware.min_ram_gb if self.min_ram is None else self.min_ram,
-            memory_gib_max=hardware.max_ram_gb if self.max_ram is None else self.max_ram,
-            disk_gib=own.disk_size_gb if own is not None else 0,
-            provider=self.provider,
-            region=self.region or (own.region if own is not None else None),
-            instance_type=self.instance,
-            hourly_price_max=config.aws.max_price if self.provider == "aws" else None,
-        )
-        _refuse_crossed_bounds(request.vcpus_min, request.vcpus_max, "vcpu")
-        _refuse_crossed_bounds(request.memory_gib_min, request.memory_gib_max, "ram")
+        given = self.given
+        request = self.machine.request(config, instance_type=self.instance)
         listed = given["from_spot_prices"] or self.index is not None
         return Submission(
             directory=self.directory,
@@ -371,11 +339,6 @@ class _Wanted:
                 "--docker needs an image", cure="Give --docker-image IMAGE, or set docker.image in the configuration"
             )
         return image
-
-
-def _refuse_crossed_bounds(low: Any, high: Any, what: str) -> None:
-    if high is not None and high < low:
-        raise UsageError(f"--max-{what} {high} is below --min-{what} {low}", cure="Swap or drop one of them")
 
 
 # --- launching
