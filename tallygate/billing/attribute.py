@@ -124,6 +124,9 @@ def _meets(charged: Period, life: Period) -> bool:
 
 
 def _shared(charge: Charge, having: Sequence[Life]) -> list[Part]:
+    if len(having) == 1:
+        span = charge.charge_period.overlap(having[0].span) or charge.charge_period
+        return [Part(having[0].job_id, span, charge.billed_cost, charge.effective_cost, charge.list_cost)]
     overlaps = [charge.charge_period.overlap(life.span) for life in having]
     weights = [(each.end - each.start) // _MICROSECOND if each else 0 for each in overlaps]
     if not any(weights):  # all before or after the observed lives: it belongs to the last one that had begun
@@ -145,6 +148,9 @@ def by_day(span: Period, amount: Money) -> Iterator[tuple[date, Money]]:
     """``amount`` over the UTC days of ``span`` by time; the parts add up to it exactly."""
     days: list[Period] = []
     start = span.start.astimezone(UTC)
+    if start.date() == span.end.astimezone(UTC).date():
+        yield start.date(), amount
+        return
     while True:
         end = min(Period.day(start.date()).end, span.end)
         days.append(Period(start, end))
