@@ -24,6 +24,10 @@ from tallygate.simcloud.simulation import Settings, Simulation
 
 JOBS = 10_000
 DAYS = 30
+WATCH_SECONDS = 300
+COLLECT_HOURS = 24
+VERIFY_EVERY = 100_000
+RATES = {"crash": 500, "disk_full": 50, "database_locked": 500, "pause": 500}
 GROWTH_MAX = 3.0
 """A job in the whole month may take so many times as long as one in a tenth of it; where anything is quadratic it is ten."""
 
@@ -43,7 +47,15 @@ class Month:
 
 def month(jobs: int, days: int) -> Month:
     settings = Settings(
-        seed=1, jobs=2 * jobs, hours=24 * days, strict=True, watchers=1, collect_hours=72, verify_every=100_000
+        seed=1,
+        jobs=2 * jobs,
+        hours=24 * days,
+        strict=True,
+        watchers=1,
+        watch_seconds=WATCH_SECONDS,
+        collect_hours=COLLECT_HOURS,
+        verify_every=VERIFY_EVERY,
+        rates=RATES,
     )
     with tempfile.TemporaryDirectory(prefix="tallygate-month-") as folder:
         run = Simulation(settings, Path(folder))

@@ -67,13 +67,24 @@ SELECT account_id, service_name, region, usage_date, currency, cost_nanos, versi
 FROM cloud_costs
 WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
 
--- drop_costs: forget the cost rows of a period of a source
+-- drop_cost: forget what a job bore of a period of a source for one kind of cost
 DELETE FROM cost_tracking
-WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
+WHERE job_id = :job_id AND source = :source AND cost_type = :cost_type AND billing_period_start = :period_start;
 
--- drop_days: forget the daily costs of a period of a source
+-- drop_day: forget what a job cost on a day by a period of a source
 DELETE FROM job_daily_costs
-WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
+WHERE job_id = :job_id AND usage_date = :usage_date AND source = :source AND currency = :currency
+  AND billing_period_start = :period_start;
+
+-- hand_on_costs: the cost rows of a period of a source are those of its version that now counts
+UPDATE cost_tracking SET version_id = :version_id, retrieved_at = :at
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start)
+  AND version_id <> :version_id;
+
+-- hand_on_days: and so are the daily costs
+UPDATE job_daily_costs SET version_id = :version_id
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start)
+  AND version_id <> :version_id;
 
 -- drop_unattributed: forget what nobody bore of a period of a source
 DELETE FROM unattributed_charges
