@@ -89,24 +89,29 @@ class Spending:
             if found is not None and found.looks == number:
                 self._look(key, found, is_job=is_job)
 
-    def draws_on(self, job_id: str, accounts: tuple[str, ...]) -> None:
-        """Say which accounts a job holds money on."""
+    def draws_on(self, job_id: str, accounts: tuple[str, ...]) -> bool:
+        """Say which accounts a job holds money on. Whether that is new."""
         if self._accounts_of.get(job_id) == accounts:
-            return
+            return False
         self._uncount(job_id)
         self._accounts_of[job_id] = accounts
         self._count(job_id)
+        return True
 
-    def book(self, job_id: str, nanos: int) -> None:
-        """A job's bill is final: from now on its cost is what is booked."""
-        if self._booked.get(job_id) != nanos:
-            self._uncount(job_id)
-            self._booked[job_id] = nanos
-            self._count(job_id)
+    def book(self, job_id: str, nanos: int) -> bool:
+        """A job's bill is final: from now on its cost is what is booked. Whether that is new."""
+        if self._booked.get(job_id) == nanos:
+            return False
+        self._uncount(job_id)
+        self._booked[job_id] = nanos
+        self._count(job_id)
+        return True
 
-    def look(self, job_id: str) -> None:
-        """Compare a job now, and its accounts: what bounds it, or what it costs, has changed."""
+    def look(self, job_id: str, *, accounts: bool = True) -> None:
+        """Compare a job now: what bounds it, or what it costs, has changed. ``accounts``: and so has what it adds to them."""
         self._look(job_id, self._jobs.setdefault(job_id, _Sum()), is_job=True)
+        if not accounts:
+            return
         for account_id in self._accounts_of.get(job_id, ()):
             self.look_at_account(account_id)
 

@@ -32,14 +32,22 @@ WHERE source = :source AND period_start = :period_start AND state = 'current';
 -- lives: who had which machine of a provider when
 SELECT a.job_id, j.currency, a.machine_id, a.resource_ids, a.created_at, a.ended_at
 FROM attempts a JOIN jobs j ON j.job_id = a.job_id
-WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until
-  AND (a.ended_at IS NULL OR a.ended_at >= :since);
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at >= :since
+UNION ALL
+SELECT a.job_id, j.currency, a.machine_id, a.resource_ids, a.created_at, a.ended_at
+FROM attempts a JOIN jobs j ON j.job_id = a.job_id
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at IS NULL
+  AND a.state IN ('intent', 'unknown', 'live', 'terminating');
 
 -- unsettled: whose cost is not final among the jobs that had, or may have had, a machine of a provider then
-SELECT DISTINCT a.job_id
+SELECT a.job_id
 FROM attempts a JOIN jobs j ON j.job_id = a.job_id
-WHERE a.provider = :provider AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL) AND a.created_at < :until
-  AND (a.ended_at IS NULL OR a.ended_at >= :since) AND j.cost_state <> 'final';
+WHERE a.provider = :provider AND a.created_at < :until AND a.ended_at >= :since AND j.cost_state <> 'final'
+UNION
+SELECT a.job_id
+FROM attempts a JOIN jobs j ON j.job_id = a.job_id
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at IS NULL
+  AND a.state IN ('intent', 'unknown', 'live', 'terminating') AND j.cost_state <> 'final';
 
 -- job_provider: whose machine a job was last placed on
 SELECT provider FROM jobs WHERE job_id = :job_id;
