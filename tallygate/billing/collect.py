@@ -385,7 +385,7 @@ class Collector:
         if changed:
             self._store.save_bill(facts.job_id, bill, at=at)
         holds = self._book.holds(facts.job_id)
-        if holds:
+        if any(hold.spent != bill.target or (bill.closes and hold.is_open) for hold in holds):
             settled = self._book.settle(
                 job_id=facts.job_id, target=bill.target, final=bill.closes, reason=f"bill: {bill.cost_state}"
             )

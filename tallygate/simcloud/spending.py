@@ -75,13 +75,16 @@ class Spending:
     def after_event(self) -> None:
         """Take up new meters, and compare whatever could have passed its bound by now."""
         meters = self._world.truth.meters
-        while self._seen < len(meters):
-            meter = meters[self._seen]
-            self._seen += 1
-            if meter.job_id is not None and not self._leave_out(meter):
-                self._jobs.setdefault(meter.job_id, _Sum()).running[meter] = None
-                self._count(meter.job_id)
-                self.look(meter.job_id)
+        if self._seen < len(meters):
+            jobs: dict[str, None] = {}  # a machine brings several meters at once
+            for meter in meters[self._seen :]:
+                if meter.job_id is not None and not self._leave_out(meter):
+                    self._jobs.setdefault(meter.job_id, _Sum()).running[meter] = None
+                    jobs[meter.job_id] = None
+            self._seen = len(meters)
+            for job_id in jobs:
+                self._count(job_id)
+                self.look(job_id)
         now = self._world.now
         while self._due and self._due[0][0] <= now:
             _, number, key, is_job = heappop(self._due)
