@@ -168,8 +168,11 @@ class SqliteDatabase:
         try:
             # Read to the end at once: an unfinished read would keep writers from committing.
             cursor = self._connection.execute(statement, bound)
+            rows = cursor.fetchall()
+            if not rows:
+                return rows
             names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            return [dict(zip(names, row, strict=False)) for row in rows]
         except (sqlite3.Error, UnicodeError) as error:
             raise self._failed(error) from error
 
