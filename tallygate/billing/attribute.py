@@ -245,13 +245,18 @@ def tally(charges: Iterable[Charge], registry: Registry) -> Tally:
         found = registry.attribute(charge)
         if isinstance(found, str):
             alike = (day, currency, charge.service_name, charge.resource_id, found)
-            nobodys = result.nobodys.setdefault(alike, Nobodys(line))
+            nobodys = result.nobodys.get(alike)
+            if nobodys is None:
+                nobodys = result.nobodys[alike] = Nobodys(line)
             nobodys.lines += 1
             nobodys.nanos += charge.billed_cost.nanos
             continue
         kind = cost_type(charge)
         for part in found:
-            result.jobs.setdefault((part.job_id, kind), JobCost(currency)).add(charge, part)
+            cost = result.jobs.get((part.job_id, kind))
+            if cost is None:
+                cost = result.jobs[part.job_id, kind] = JobCost(currency)
+            cost.add(charge, part)
             for usage_day, amount in by_day(part.span, part.billed):
                 result.days[part.job_id, usage_day, currency] += amount.nanos
     return result
