@@ -234,6 +234,8 @@ CREATE INDEX jobs_unconfirmed ON jobs USING btree (COALESCE(started_at, created_
 
 CREATE INDEX jobs_billed ON jobs USING btree (job_id) WHERE (cost_state = 'billed'::text);
 
+CREATE INDEX jobs_named ON jobs USING btree (name, created_at DESC, job_id DESC);
+
 CREATE TABLE attempts (
     attempt_id text NOT NULL,
     job_id text NOT NULL,
@@ -306,6 +308,8 @@ CREATE INDEX attempts_machine ON attempts USING btree (machine_id) WHERE (machin
 CREATE UNIQUE INDEX one_open_attempt ON attempts USING btree (job_id) WHERE (state = ANY (ARRAY['intent'::text, 'unknown'::text, 'live'::text, 'terminating'::text]));
 
 CREATE INDEX attempts_metered ON attempts USING btree (job_id, vcpus, metered_seconds);
+
+CREATE INDEX attempts_ended ON attempts USING btree (provider, ended_at) WHERE (ended_at IS NOT NULL);
 
 CREATE TABLE job_events (
     job_id text NOT NULL,
@@ -498,3 +502,6 @@ INSERT INTO schema_migrations VALUES (3, 'billing',
 
 INSERT INTO schema_migrations VALUES (4, 'plan_key',
     '2a2d4e6d047e970b2d38d962240f8463b650b7d58e9e50eec9f4eeddf0ccafcc', now());
+
+INSERT INTO schema_migrations VALUES (5, 'many_jobs',
+    '09b4aaf671a29c912b3e80709ee3ffcde73f55d3eee38d4605132e13ce7fef2d', now());

@@ -373,6 +373,10 @@ CREATE INDEX jobs_billed ON jobs (job_id) WHERE cost_state = 'billed';
 
 CREATE INDEX attempts_metered ON attempts (job_id, vcpus, metered_seconds);
 
+CREATE INDEX jobs_named ON jobs (name, created_at DESC, job_id DESC);
+
+CREATE INDEX attempts_ended ON attempts (provider, ended_at) WHERE ended_at IS NOT NULL;
+
 INSERT INTO schema_migrations VALUES (0, 'schema_migrations',
     'e8a01aa69f6e9c3a04eaf7b6dd7664305ba11213142719cb2d7aef14da6a115b', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
@@ -387,3 +391,6 @@ INSERT INTO schema_migrations VALUES (3, 'billing',
 
 INSERT INTO schema_migrations VALUES (4, 'plan_key',
     '2a2d4e6d047e970b2d38d962240f8463b650b7d58e9e50eec9f4eeddf0ccafcc', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+
+INSERT INTO schema_migrations VALUES (5, 'many_jobs',
+    '09b4aaf671a29c912b3e80709ee3ffcde73f55d3eee38d4605132e13ce7fef2d', strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));

@@ -24,6 +24,8 @@ SECONDS_PER_HOUR = 3600
 _DIGITS = frozenset("0123456789")
 _DIGITS_MAX = 40
 _WIDE = Context(prec=60)
+_CODES_SEEN: set[str] = set()
+"""Currency codes found good before: bills make money by the hundred thousand. At most 26 ** 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,8 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.nanos) is not int:
             raise UsageError(f"Money needs a whole number of nano-units, not {self.nanos!r}")
-        if not (
-            len(self.currency) == 3 and self.currency.isascii() and self.currency.isalpha() and self.currency.isupper()
-        ):
-            raise UsageError(f"{self.currency!r} is not a currency code", cure="Use three capital letters, such as USD")
+        if self.currency not in _CODES_SEEN:
+            _check_code(self.currency)
 
     # --- making money
 
@@ -78,8 +78,9 @@ class Money:
 
     def shown(self, places_min: int = 2) -> str:
         """The exact amount with at least ``places_min`` places and no further trailing zeros."""
-        whole, _, fraction = f"{self.decimal:.9f}".partition(".")
-        return f"{whole}.{fraction.rstrip('0').ljust(places_min, '0')}"
+        whole, fraction = divmod(abs(self.nanos), NANOS_PER_UNIT)
+        sign = "-" if self.nanos < 0 else ""
+        return f"{sign}{whole}.{f'{fraction:09}'.rstrip('0').ljust(places_min, '0')}"
 
     def __bool__(self) -> bool:
         raise TypeError("Ask money a question: is it None, is it zero, is it below something?")
@@ -138,6 +139,8 @@ class Money:
 
     def split(self, weights: Sequence[int]) -> list[Self]:
         """Parts in proportion to ``weights`` that add up to exactly this amount (largest remainder)."""
+        if len(weights) == 1 and weights[0] > 0:
+            return [type(self)(self.nanos, self.currency)]
         whole = sum(weights)
         if whole <= 0 or any(weight < 0 for weight in weights):
             raise UsageError("Weights must not be negative and must not all be zero")
@@ -173,6 +176,12 @@ def parse_decimal(text: str) -> Decimal:
     if not digits or not _DIGITS.issuperset(digits) or (point and not fraction) or len(digits) > _DIGITS_MAX:
         raise UsageError(f"{text[:60]!r} is not a decimal number", cure="Write it like 12.50")
     return Decimal(text)
+
+
+def _check_code(code: str) -> None:
+    if not (isinstance(code, str) and len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()):
+        raise UsageError(f"{code!r} is not a currency code", cure="Use three capital letters, such as USD")
+    _CODES_SEEN.add(code)
 
 
 def _finite(value: Decimal) -> Decimal:

@@ -111,13 +111,20 @@ def instant(value: str | datetime) -> datetime:
 
     Raises ``UsageError`` for text without a zone, other text, or a year outside ``YEAR_MIN``..``YEAR_MAX + 1``.
     """
-    if isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            raise UsageError(f"{value[:60]!r} is not a moment in time", cure="Write 2026-11-21T09:30:00Z") from None
-    else:
-        found = value
+    return _read(value) if isinstance(value, str) else _in_utc(value)
+
+
+@lru_cache(maxsize=4096)  # rows that are read again and again hold the same few instants
+def _read(value: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise UsageError(f"{value[:60]!r} is not a moment in time", cure="Write 2026-11-21T09:30:00Z") from None
+    return _in_utc(found, value)
+
+
+def _in_utc(found: datetime, value: str | datetime = "") -> datetime:
+    value = value or found
     if found.tzinfo is None:
         raise UsageError(f"{value} names no time zone", cure="End it with Z for UTC")
     if not YEAR_MIN <= found.year <= YEAR_MAX + 1:

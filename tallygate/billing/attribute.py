@@ -124,6 +124,9 @@ def _meets(charged: Period, life: Period) -> bool:
 
 
 def _shared(charge: Charge, having: Sequence[Life]) -> list[Part]:
+    if len(having) == 1:
+        span = charge.charge_period.overlap(having[0].span) or charge.charge_period
+        return [Part(having[0].job_id, span, charge.billed_cost, charge.effective_cost, charge.list_cost)]
     overlaps = [charge.charge_period.overlap(life.span) for life in having]
     weights = [(each.end - each.start) // _MICROSECOND if each else 0 for each in overlaps]
     if not any(weights):  # all before or after the observed lives: it belongs to the last one that had begun
@@ -145,6 +148,9 @@ def by_day(span: Period, amount: Money) -> Iterator[tuple[date, Money]]:
     """``amount`` over the UTC days of ``span`` by time; the parts add up to it exactly."""
     days: list[Period] = []
     start = span.start.astimezone(UTC)
+    if start.date() == span.end.astimezone(UTC).date():
+        yield start.date(), amount
+        return
     while True:
         end = min(Period.day(start.date()).end, span.end)
         days.append(Period(start, end))
@@ -239,13 +245,18 @@ def tally(charges: Iterable[Charge], registry: Registry) -> Tally:
         found = registry.attribute(charge)
         if isinstance(found, str):
             alike = (day, currency, charge.service_name, charge.resource_id, found)
-            nobodys = result.nobodys.setdefault(alike, Nobodys(line))
+            nobodys = result.nobodys.get(alike)
+            if nobodys is None:
+                nobodys = result.nobodys[alike] = Nobodys(line)
             nobodys.lines += 1
             nobodys.nanos += charge.billed_cost.nanos
             continue
         kind = cost_type(charge)
         for part in found:
-            result.jobs.setdefault((part.job_id, kind), JobCost(currency)).add(charge, part)
+            cost = result.jobs.get((part.job_id, kind))
+            if cost is None:
+                cost = result.jobs[part.job_id, kind] = JobCost(currency)
+            cost.add(charge, part)
             for usage_day, amount in by_day(part.span, part.billed):
                 result.days[part.job_id, usage_day, currency] += amount.nanos
     return result

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Protocol
 
 from ..errors import BillingError, Conflict, ProviderError, Quarantined, StoreDeadlock
@@ -22,7 +23,7 @@ from ..times import Clock, Period
 from .attribute import Registry, Tally, tally
 from .charge import Charge
 from .charge_store import ChargeStore, JobBilling
-from .settle import JobBill, JobFacts, bill_of
+from .settle import CompleteThrough, JobBill, JobFacts, bill_of
 from .snapshots import Snapshots, Staged
 from .source import BillingSource
 from .versions import Band, Version, VersionState, current, issue_order, judge
@@ -208,7 +209,8 @@ class Collector:
                     bills.append(self.collect(self._sources[name], Period.month(start), accept=accept))
             for job_id in asked:
                 self._without_machine(job_id)
-        jobs = tuple(self._job_outcome(job, bills) for job in chosen)
+        through = cache(self._store.complete_through)  # the same few bills are behind all these jobs
+        jobs = tuple(self._job_outcome(job, bills, through) for job in chosen)
         calls = {name: source.calls - before[name] for name, source in self._sources.items()}
         cost = total(source.call_price.times(calls[name]) for name, source in self._sources.items())
         return CollectReport(jobs, tuple(bills), sum(calls.values()), cost)
@@ -357,6 +359,7 @@ class Collector:
         replaced = self._store.replace_costs(version, counted, at=now)
         raised = replace(version, complete_through=max(version.complete_through, complete_through))
 
+        @cache
         def through(source: str, start: datetime) -> datetime | None:
             if (source, start) == (raised.source, raised.period.start):
                 return raised.complete_through
@@ -382,7 +385,7 @@ class Collector:
         if changed:
             self._store.save_bill(facts.job_id, bill, at=at)
         holds = self._book.holds(facts.job_id)
-        if holds:
+        if any(hold.spent != bill.target or (bill.closes and hold.is_open) for hold in holds):
             settled = self._book.settle(
                 job_id=facts.job_id, target=bill.target, final=bill.closes, reason=f"bill: {bill.cost_state}"
             )
@@ -405,9 +408,9 @@ class Collector:
         left = most - len(unbilled)
         return unbilled + (list(self._store.finished(window, final=True, most=left)) if left > 0 else [])
 
-    def _job_outcome(self, job: JobBilling, bills: Iterable[Outcome]) -> JobOutcome:
+    def _job_outcome(self, job: JobBilling, bills: Iterable[Outcome], through: CompleteThrough) -> JobOutcome:
         facts = self._store.facts(job.job_id)
-        bill = bill_of(facts, self._store.complete_through)
+        bill = bill_of(facts, through)
         if bill.billed is not None:
             return JobOutcome(job.job_id, job.name, "success", bill, bill.waiting)
         providers = {attempt.provider for attempt in facts.attempts}

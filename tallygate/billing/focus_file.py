@@ -143,13 +143,15 @@ def _charges(lines: TextIO, name: str) -> Iterator[Charge]:
     try:
         rows = csv.reader(_bounded(lines), strict=True)
         header = _header(next(rows, []))
+        places = {column: place for place, column in enumerate(header) if column}
+        texts = tuple((_TEXTS[column], place) for column, place in places.items() if column in _TEXTS)
         for row in rows:
             row_number += 1
             if not row:
                 continue
             if len(row) != len(header):
                 raise UsageError(f"it has {len(row)} cells where the header has {len(header)}")
-            yield _charge({column: cell for column, cell in zip(header, row, strict=True) if column})
+            yield _charge(row, places, texts)
     except UsageError as error:
         raise Quarantined(f"{name}, row {row_number}: {error.message}") from error
     except csv.Error as error:
@@ -182,27 +184,29 @@ def _header(names: Sequence[str]) -> list[str]:
     return known
 
 
-def _charge(cells: Mapping[str, str]) -> Charge:
+def _charge(row: Sequence[str], places: Mapping[str, int], texts: Sequence[tuple[str, int]]) -> Charge:
+    """One row, given where each known column stands in it, and where each text field does."""
     for column in _NEVER_BLANK:
-        if not cells[column]:
+        if not row[places[column]]:
             raise UsageError(f"{column} is blank")
-    if cells["ChargeCategory"] not in CATEGORIES:
-        raise UsageError(f"ChargeCategory {cells['ChargeCategory'][:40]!r} is not one of FOCUS's")
-    currency = cells["BillingCurrency"]
+    category = row[places["ChargeCategory"]]
+    if category not in CATEGORIES:
+        raise UsageError(f"ChargeCategory {category[:40]!r} is not one of FOCUS's")
+    currency = row[places["BillingCurrency"]]
     if currency not in CURRENCIES:
         raise UsageError(f"BillingCurrency {currency[:40]!r} is not a currency")
-    fields: dict[str, object] = {field: cells[column] or None for column, field in _TEXTS.items() if cells.get(column)}
-    fields["charge_description"] = cells["ChargeDescription"]
+    fields: dict[str, object] = {field: row[place] for field, place in texts if row[place]}
+    fields["charge_description"] = row[places["ChargeDescription"]]
     for column, field in _QUANTITIES.items():
-        if cells.get(column):
-            fields[field] = _number(column, cells[column])
+        if column in places and row[places[column]]:
+            fields[field] = _number(column, row[places[column]])
     for column, field in _COSTS.items():
-        fields[field] = Money.of(_number(column, cells[column]), currency)
+        fields[field] = _cost(column, row[places[column]], currency)
     for prefix, field in _PERIODS.items():
-        fields[field] = _period(cells[f"{prefix}Start"], cells[f"{prefix}End"])
-    if cells.get("Tags"):
-        fields["tags"] = _tags(cells["Tags"])
-    billed = cells["BilledCost"]
+        fields[field] = _period(row[places[f"{prefix}Start"]], row[places[f"{prefix}End"]])
+    if "Tags" in places and row[places["Tags"]]:
+        fields["tags"] = _tags(row[places["Tags"]])
+    billed = row[places["BilledCost"]]
     if len(billed.partition(".")[2]) > 9 and fields["billed_cost"].decimal != parse_decimal(billed):  # type: ignore[attr-defined]
         fields["x_billed_cost_text"] = billed
     return Charge(**fields)  # type: ignore[arg-type]
@@ -215,6 +219,26 @@ def _number(column: str, text: str) -> Decimal:
         raise UsageError(f"{column} {text[:40]!r} is not a plain decimal number") from None
 
 
+def _cost(column: str, text: str, currency: str) -> Money:
+    whole, _, fraction = text.removeprefix("-").partition(".")
+    if (
+        len(whole) <= _DIGITS_PLAIN
+        and len(fraction) <= _PLACES
+        and f"{whole}{fraction}0".isdecimal()
+        and text.isascii()
+    ):
+        if not whole or text[-1] == ".":
+            return Money.of(_number(column, text), currency)
+        nanos = int(f"{whole}{fraction.ljust(_PLACES, '0')}")  # nothing to round
+        return Money(-nanos if text[0] == "-" else nanos, currency)
+    return Money.of(_number(column, text), currency)
+
+
+_PLACES = 9
+_DIGITS_PLAIN = 7
+"""Amounts below ten million with no more places than nanos have need no decimal arithmetic."""
+
+
 @lru_cache(maxsize=4096)
 def _period(start: str, end: str) -> Period:
     return Period(instant(start), instant(end))
@@ -225,7 +249,8 @@ def _tags(text: str) -> Mapping[str, str]:
     """Tags from a JSON object. FOCUS allows a tag without a value to be true or null."""
     try:
         found = json.loads(text)
-        whole = json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters, which no store can keep
+        # Halves of characters, which no store can keep, and zeros can only come of escapes.
+        whole = json.dumps(found, ensure_ascii=False).encode() if "\\u" in text or not text.isascii() else b""
     except (ValueError, RecursionError):
         raise UsageError(f"Tags {text[:40]!r} is not JSON") from None
     if not isinstance(found, dict) or b"\\u0000" in whole:
@@ -255,33 +280,45 @@ def write(target: BinaryIO, charges: Iterable[Charge], *, compressed: bool) -> W
     count, mixed = 0, 0
     # No time and no name inside, so that the bytes depend on the rows alone.
     with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=hashing, mtime=0) if compressed else nullcontext(hashing) as body
+        gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=hashing, mtime=0)
+        if compressed
+        else nullcontext(hashing) as body
     ):
-        body.write(_line(COLUMNS))
+        lines = [_line(COLUMNS)]
         for charge in charges:
-            line = _line(cells(charge))
-            body.write(line)
+            line = _row(charge)
+            lines.append(line)
+            if len(lines) == _LINES_AT_ONCE:
+                body.write(b"".join(lines))
+                lines.clear()
             count += 1
             mixed += int.from_bytes(hashlib.sha256(line).digest(), "big")
+        body.write(b"".join(lines))
     # Adding the rows' hashes forgets their order and, unlike a set, still counts a row that comes twice.
     digest = hashlib.sha256(f"{count} {mixed % (1 << 256):064x}".encode()).hexdigest()
     return Written(row_count=count, digest=digest, file_sha256=hashing.sha256.hexdigest())
 
 
-def cells(charge: Charge) -> list[str]:
-    """One charge as the text of ``COLUMNS``."""
+_COMPRESSION = 6
+"""The level above which bills get hardly smaller and take twice as long."""
+
+_LINES_AT_ONCE = 100
+
+
+def _row(charge: Charge) -> bytes:
+    """One charge as a line of ``COLUMNS``. Tags come last: they always need quotes, the others hardly ever."""
     billing, charged = charge.billing_period, charge.charge_period
-    return [
+    values = [
         *map(_moment, (billing.start, billing.end, charged.start, charged.end)),
-        *(text or "" for text in _texts_of(charge)),
-        *("" if number is None else f"{number:f}" for number in _quantities_of(charge)),
+        *[text or "" for text in _texts_of(charge)],
+        *["" if number is None else f"{number:f}" for number in _quantities_of(charge)],
         charge.list_cost.shown(),
         charge.contracted_cost.shown(),
         charge.effective_cost.shown(),
         charge.x_billed_cost_text or charge.billed_cost.shown(),
         charge.billed_cost.currency,
-        _tags_text(tuple(sorted(charge.tags.items()))),
     ]
+    return f"{_quoted(values)},{_tags_text(tuple(sorted(charge.tags.items())))}\n".encode()
 
 
 _texts_of = attrgetter(*_TEXTS.values())
@@ -295,14 +332,18 @@ def _moment(moment: datetime) -> str:
 
 @lru_cache(maxsize=4096)
 def _tags_text(tags: tuple[tuple[str, str], ...]) -> str:
-    return json.dumps(dict(tags), ensure_ascii=False) if tags else ""
+    return _cell(json.dumps(dict(tags), ensure_ascii=False)) if tags else ""
 
 
 def _line(values: Sequence[str]) -> bytes:
+    return f"{_quoted(values)}\n".encode()
+
+
+def _quoted(values: Sequence[str]) -> str:
     line = ",".join(values)
     if '"' in line or "\n" in line or "\r" in line or line.count(",") >= len(values):
         line = ",".join(_cell(value) for value in values)
-    return (line + "\n").encode()
+    return line
 
 
 def _cell(text: str) -> str:

@@ -9,7 +9,7 @@ Asked twice at the same moment a bill shows the same rows in the same order; ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -59,6 +59,7 @@ class SimBill:
         self._currency = currency
         self._habits = habits or Habits()
         self._cut: dict[Meter, tuple[tuple[Line, Fate], ...]] = {}
+        self._final: dict[Meter, Sequence[tuple[Shown, Period]]] = {}
         self._rates: dict[date, Decimal] = {}
         self._texts: dict[Meter, tuple[BillWords, dict[str, str]]] = {}
         self._months: dict[date, Period] = {}
@@ -121,14 +122,7 @@ class SimBill:
         if self._world.faults.expired_credentials.is_on(self._place):
             raise CredentialsMissing(f"{self._name}: the credentials have expired")
         since, until = microseconds(period.start), microseconds(period.end)
-        rows = [
-            (row, charged)
-            for meter in self._meters()
-            for line, fate in self._lines(meter)
-            if since <= line.start < until and self._world.now >= fate.first_at
-            for charged in [Period(instant(line.start), instant(line.end))]
-            for row in shown(line, fate, self._world.now)
-        ]
+        rows = [each for meter in self._meters() for each in self._rows(meter) if since <= each[0].line.start < until]
         self._calls += max(0, len(rows) - 1) // ROWS_PER_CALL
         order = Stream(self._world.seed, f"order/{self._name}/{self._world.now // HOUR}")
         for last in range(len(rows) - 1, 0, -1):
@@ -139,6 +133,23 @@ class SimBill:
 
     def _meters(self) -> Iterator[Meter]:
         return self._world.truth.of(self._dialect.name, self._account)
+
+    def _rows(self, meter: Meter) -> Sequence[tuple[Shown, Period]]:
+        """What a delivery of this moment shows of a meter; kept once nothing of it will change any more."""
+        found = self._final.get(meter)
+        if found is not None:
+            return found
+        now, lines = self._world.now, self._lines(meter)
+        rows = [
+            (row, charged)
+            for line, fate in lines
+            if now >= fate.first_at
+            for charged in [Period(instant(line.start), instant(line.end))]
+            for row in shown(line, fate, now)
+        ]
+        if meter in self._cut and all(now >= _stands_from(fate) for _, fate in lines):
+            self._final[meter] = rows
+        return rows
 
     def _lines(self, meter: Meter) -> tuple[tuple[Line, Fate], ...]:
         """The lines of a meter with their fates; one that still grows ends now, and so is not on the bill yet.
@@ -227,6 +238,11 @@ class SimBill:
         if found is None:
             found = self._months[day] = Period.month(moment)
         return found
+
+
+def _stands_from(fate: Fate) -> int:
+    """From when on a line is shown as it will always be."""
+    return max(fate.first_at, fate.settled_at, fate.tagged_at or 0)
 
 
 def _day(moment: datetime) -> date:

@@ -148,6 +148,9 @@ def shown(line: Line, fate: Fate, now: int) -> Iterator[Shown]:
 
 
 def _in_pieces(whole: Shown, weights: tuple[int, ...]) -> Iterator[Shown]:
+    if len(weights) == 1:
+        yield whole
+        return
     parts = sum(weights)
     done, passed = 0, 0
     for weight in weights:

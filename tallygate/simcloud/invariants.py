@@ -122,6 +122,8 @@ class Invariants:
         self._machines_seen = 0
         self._late: set[str] = set()
         self._spending = Spending(world, leave_out=lambda meter: meter.machine_id in self._late, compare=self._compare)
+        self._bounds: dict[str, object] = {}
+        """Each account's limit when it was last compared with what was truly spent."""
         self._of_job: dict[str, list[Machine]] = {}
         self._passes: dict[str, Pass] = {}
 
@@ -142,15 +144,20 @@ class Invariants:
             if job_id in self.records.holds:
                 self._see_cover(job_id)
         for account_id in sorted({str(values["account_id"]) for _, values in writes if "account_id" in values}):
-            self._spending.look_at_account(account_id)
+            # Time alone is seen by ``spending``; what a commit can move is the bound.
+            account = self.records.accounts.get(account_id)
+            bound = None if account is None else (account["limit_nanos"], account_id in self.records.lowered)
+            if self._bounds.get(account_id) != bound:
+                self._bounds[account_id] = bound
+                self._spending.look_at_account(account_id)
 
     def _see_cover(self, job_id: str) -> None:
-        self._spending.draws_on(job_id, tuple(self.records.holds[job_id]))
+        moved = self._spending.draws_on(job_id, tuple(self.records.holds[job_id]))
         job, hold = self.records.jobs.get(job_id), self.records.own_hold(job_id)
         if job is not None and job["cost_state"] == "final" and hold is not None:
             # The rest of the truth, if any, is nobody's by the bill's own words.
-            self._spending.book(job_id, _whole(hold["spent_nanos"]))
-        self._spending.look(job_id)
+            moved = self._spending.book(job_id, _whole(hold["spent_nanos"])) or moved
+        self._spending.look(job_id, accounts=moved)
 
     def after_event(self) -> None:
         """After every event of the world: the machines that it brought, and what has been spent by now."""

@@ -327,6 +327,15 @@ class Session:
         with self.transaction():
             return self._run(query, values)
 
+    def run_each(self, query: str, rows: Sequence[Mapping[str, object]], /) -> None:
+        if not self._database.in_transaction:
+            with self.transaction():
+                self.run_each(query, rows)
+        elif rows:
+            self._process.reach(query)
+            self._database.run_each(query, rows)
+            self._written += [(query, values) for values in rows]
+
     def _run(self, query: str, values: Mapping[str, object]) -> int:
         changed = self._database.run(query, **values)
         if changed:

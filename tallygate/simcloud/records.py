@@ -144,6 +144,8 @@ class Records:
         for row in self._database.all("jobs.attempts", job_id=job_id):
             key = str(row["attempt_id"])
             now[key] = row
+            if before.get(key) == row:
+                continue
             self._job_of[key] = job_id
             self.by_token[str(row["token"])] = row
             token, until = str(row["token"]), instant(_moment(row["not_after"]))

@@ -76,7 +76,8 @@ class Settings:
     made every process dies and none starts again, until the world is healed. ``rates`` replace those that the seed draws
     for some faults, ``watchers`` how many look after the jobs at the same time.
     ``longest``: the longest estimate of a job, in seconds. ``collect_hours``: how often bills are asked for;
-    ``verify_every``: after how many events the whole journal is recomputed.
+    ``watch_seconds``: how often a watcher passes, None to let the seed decide; ``verify_every``: after how many events the
+    whole journal is recomputed.
     """
 
     seed: int
@@ -89,6 +90,7 @@ class Settings:
     watchers: int | None = None
     longest: int = 6 * 3600
     collect_hours: int = 12
+    watch_seconds: int | None = None
     verify_every: int = _VERIFY_EVERY
 
     def replay(self, bug: str | None = None) -> str:
@@ -178,7 +180,8 @@ class Simulation:
         self._ended_seen = 0
         self._tries: Counter[str] = Counter()
         self._works: dict[str, Work] = {str(ask.number): ask.work for ask in self.workload.asks}
-        self._interval = chance.pick((120, 180, 300, 600, 900))
+        drawn_interval = chance.pick((120, 180, 300, 600, 900))
+        self._interval = drawn_interval if settings.watch_seconds is None else settings.watch_seconds
         drawn = 1 + chance.chance(400_000)
         self._watchers = drawn if settings.watchers is None else settings.watchers
         self._restarting = True

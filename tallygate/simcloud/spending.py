@@ -75,13 +75,16 @@ class Spending:
     def after_event(self) -> None:
         """Take up new meters, and compare whatever could have passed its bound by now."""
         meters = self._world.truth.meters
-        while self._seen < len(meters):
-            meter = meters[self._seen]
-            self._seen += 1
-            if meter.job_id is not None and not self._leave_out(meter):
-                self._jobs.setdefault(meter.job_id, _Sum()).running[meter] = None
-                self._count(meter.job_id)
-                self.look(meter.job_id)
+        if self._seen < len(meters):
+            jobs: dict[str, None] = {}  # a machine brings several meters at once
+            for meter in meters[self._seen :]:
+                if meter.job_id is not None and not self._leave_out(meter):
+                    self._jobs.setdefault(meter.job_id, _Sum()).running[meter] = None
+                    jobs[meter.job_id] = None
+            self._seen = len(meters)
+            for job_id in jobs:
+                self._count(job_id)
+                self.look(job_id)
         now = self._world.now
         while self._due and self._due[0][0] <= now:
             _, number, key, is_job = heappop(self._due)
@@ -89,24 +92,29 @@ class Spending:
             if found is not None and found.looks == number:
                 self._look(key, found, is_job=is_job)
 
-    def draws_on(self, job_id: str, accounts: tuple[str, ...]) -> None:
-        """Say which accounts a job holds money on."""
+    def draws_on(self, job_id: str, accounts: tuple[str, ...]) -> bool:
+        """Say which accounts a job holds money on. Whether that is new."""
         if self._accounts_of.get(job_id) == accounts:
-            return
+            return False
         self._uncount(job_id)
         self._accounts_of[job_id] = accounts
         self._count(job_id)
+        return True
 
-    def book(self, job_id: str, nanos: int) -> None:
-        """A job's bill is final: from now on its cost is what is booked."""
-        if self._booked.get(job_id) != nanos:
-            self._uncount(job_id)
-            self._booked[job_id] = nanos
-            self._count(job_id)
+    def book(self, job_id: str, nanos: int) -> bool:
+        """A job's bill is final: from now on its cost is what is booked. Whether that is new."""
+        if self._booked.get(job_id) == nanos:
+            return False
+        self._uncount(job_id)
+        self._booked[job_id] = nanos
+        self._count(job_id)
+        return True
 
-    def look(self, job_id: str) -> None:
-        """Compare a job now, and its accounts: what bounds it, or what it costs, has changed."""
+    def look(self, job_id: str, *, accounts: bool = True) -> None:
+        """Compare a job now: what bounds it, or what it costs, has changed. ``accounts``: and so has what it adds to them."""
         self._look(job_id, self._jobs.setdefault(job_id, _Sum()), is_job=True)
+        if not accounts:
+            return
         for account_id in self._accounts_of.get(job_id, ()):
             self.look_at_account(account_id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -135,56 +135,77 @@ class ChargeRepository:
     def replace_costs(self, version: Version, tally: Tally, *, at: datetime) -> set[str] | None:
         costs, days = _cost_rows(tally), _day_rows(tally)
         nobodys, accounts = _nobodys_rows(tally), _account_rows(tally)
-        known_costs, known_days, known_rest, whose = self._known(version)
+        known_costs, known_days, known_rest, whose = self._known(version, costs)
         if whose <= {version.id} and (known_costs, known_days, *known_rest) == (costs, days, nobodys, accounts):
             return None
+        # What stays keeps its rows: whoever writes keeps everybody else waiting, and most of a month's bill is old.
+        changed_costs, changed_days = _changed(known_costs, costs), _changed(known_days, days)
         of_period = {"source": version.source, "period_start": version.period.start}
-        for query in ("charges.drop_costs", "charges.drop_days", "charges.drop_unattributed", "charges.drop_accounts"):
-            self._database.run(query, **of_period)
         fixed = {**of_period, "version_id": version.id}
-        for (job_id, cost_type), (billed, effective, listed, currency, raw_data) in sorted(costs.items()):
-            self._database.run(
-                "charges.add_cost",
-                **fixed,
-                job_id=job_id,
-                provider=self._provider(version.source, job_id),
-                cost_type=cost_type,
-                amount_nanos=billed,
-                effective_nanos=effective,
-                list_nanos=listed,
-                currency=currency,
-                period_end=version.period.end,
-                at=at,
-                raw_data=raw_data,
-            )
-        for (job_id, usage_date, currency), nanos in sorted(days.items()):
-            self._database.run(
-                "charges.add_daily",
-                **fixed,
-                job_id=job_id,
-                provider=self._provider(version.source, job_id),
-                usage_date=usage_date,
-                currency=currency,
-                billed_nanos=nanos,
-            )
+        gone_costs = [
+            {**of_period, "job_id": key[0], "cost_type": key[1]} for key in sorted(changed_costs & known_costs.keys())
+        ]
+        gone_days = [
+            {**of_period, "job_id": key[0], "usage_date": key[1], "currency": key[2]}
+            for key in sorted(changed_days & known_days.keys())
+        ]
+        run, run_each = self._database.run, self._database.run_each
+        run_each("charges.drop_cost", gone_costs)
+        run_each("charges.drop_day", gone_days)
+        run("charges.hand_on_costs", **fixed, at=at)
+        run("charges.hand_on_days", **fixed)
+        provider = self._provider_of(version.source)
+        run_each(
+            "charges.add_cost",
+            [
+                {
+                    **fixed,
+                    **dict(zip(_COSTS, (*key, *costs[key]), strict=True)),
+                    "provider": provider(key[0]),
+                    "period_end": version.period.end,
+                    "at": at,
+                }
+                for key in sorted(changed_costs & costs.keys())
+            ],
+        )
+        run_each(
+            "charges.add_daily",
+            [
+                {**fixed, **dict(zip(_DAYS, (*key, days[key]), strict=True)), "provider": provider(key[0])}
+                for key in sorted(changed_days & days.keys())
+            ],
+        )
+        for query in ("charges.drop_unattributed", "charges.drop_accounts"):
+            run(query, **of_period)
         del fixed["period_start"]
-        for row in nobodys:
-            self._database.run("charges.add_unattributed", **fixed, **dict(zip(_NOBODYS, row, strict=True)))
-        for row in accounts:
-            values = dict(zip(_ACCOUNTS, row, strict=True))
-            in_usd = values["cost_nanos"] if values["currency"] == "USD" else None
-            self._database.run("charges.add_account", **fixed, **values, cost_usd_nanos=in_usd, at=at)
-        return {key[0] for key in _changed(known_costs, costs)} | {key[0] for key in _changed(known_days, days)}
+        run_each("charges.add_unattributed", [{**fixed, **dict(zip(_NOBODYS, row, strict=True))} for row in nobodys])
+        by_account = [{**fixed, **dict(zip(_ACCOUNTS, row, strict=True)), "at": at} for row in accounts]
+        for values in by_account:
+            values["cost_usd_nanos"] = values["cost_nanos"] if values["currency"] == "USD" else None
+        run_each("charges.add_account", by_account)
+        return {key[0] for key in changed_costs} | {key[0] for key in changed_days}
 
-    def _provider(self, source: str, job_id: str) -> str:
+    def _provider_of(self, source: str) -> Callable[[str], str]:
         """Whose machine it was that ``source`` billed: a source is a provider's, except the one that people state."""
-        if source != STATED:
-            return source
-        row = self._database.one("charges.job_provider", job_id=job_id)
-        return source if row is None else str(row["provider"])
 
-    def _known(self, version: Version) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], list[_Rows], set[str]]:
-        """What the period's costs are as they stand, and the ids of the versions they come from."""
+        def stated(job_id: str) -> str:
+            row = self._database.one("charges.job_provider", job_id=job_id)
+            return source if row is None else str(row["provider"])
+
+        return stated if source == STATED else lambda job_id: source
+
+    def _known(
+        self, version: Version, expected: Mapping[_CostKey, _Cost]
+    ) -> tuple[dict[_CostKey, _Cost], dict[_DayKey, int], list[_Rows], set[str]]:
+        """What the period's costs are as they stand, and the ids of the versions they come from.
+
+        ``expected``: what they are likely to be, so that most need not be brought into one form to be compared.
+        """
+
+        def raw_data(row: Row) -> str:
+            likely, found = expected.get((str(row["job_id"]), str(row["cost_type"]))), str(row["raw_data"])
+            return found if likely is not None and likely[-1] == found else _canonical(found)
+
         of_period = {"source": version.source, "period_start": version.period.start}
         cost_rows = self._database.all("charges.period_costs", **of_period)
         day_rows = self._database.all("charges.period_days", **of_period)
@@ -196,7 +217,7 @@ class ChargeRepository:
                 _int(row, "effective_nanos"),
                 _int(row, "list_nanos"),
                 str(row["currency"]),
-                _canonical(str(row["raw_data"])),
+                raw_data(row),
             )
             for row in cost_rows
         }
@@ -284,6 +305,8 @@ _DayKey = tuple[str, str, str]
 _Rows = list[tuple[object, ...]]
 _Key = TypeVar("_Key")
 
+_COSTS = ("job_id", "cost_type", "amount_nanos", "effective_nanos", "list_nanos", "currency", "raw_data")
+_DAYS = ("job_id", "usage_date", "currency", "billed_nanos")
 _NOBODYS = ("line", "line_count", "service_name", "resource_id", "usage_date", "currency", "amount_nanos", "reason")
 _ACCOUNTS = ("account_id", "service_name", "region", "usage_date", "currency", "cost_nanos")
 

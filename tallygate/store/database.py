@@ -48,6 +48,13 @@ class Database(Protocol):
         """Carry out a named query that changes rows; how many its last statement changed. May raise ``Conflict``."""
         ...
 
+    def run_each(self, query: str, rows: Sequence[Mapping[str, object]], /) -> None:
+        """Carry out a named query of one statement that changes rows once for each of ``rows``, all or nothing.
+
+        Much faster than ``run`` for each. Does nothing for no rows. May raise ``Conflict``.
+        """
+        ...
+
     def one(self, query: str, /, **values: object) -> Row | None:
         """The first row of the answer, or None."""
         ...

@@ -118,8 +118,7 @@ class JobRepository:
 
     def save_job(self, job: Job, *, was: Job) -> bool:
         check_job_move(was, job.state)
-        attempts = self.attempts(job.id)
-        last = attempts[-1] if attempts else None
+        last = self._database.one("jobs.last_machine", job_id=job.id)
         changed = self._database.run(
             "jobs.save",
             job_id=job.id,
@@ -130,8 +129,8 @@ class JobRepository:
             instance_type=job.offer.instance_type,
             region=job.offer.region,
             zone=job.offer.zone,
-            instance_id=last.machine_id if last else None,
-            public_ip=last.public_address if last else None,
+            instance_id=None if last is None else last["machine_id"],
+            public_ip=None if last is None else last["public_address"],
             metered_cost_nanos=_nanos(job.metered_cost),
             hold_nanos=job.hold.nanos,
             run_seconds_max=job.run_seconds_max,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cache
@@ -122,6 +122,21 @@ class PostgresqlDatabase:
 
     def run(self, query: str, /, **values: object) -> int:
         return self._execute(query, values).rowcount
+
+    def run_each(self, query: str, rows: Sequence[Mapping[str, object]], /) -> None:
+        statement = _statement(query)
+        if not rows:
+            return
+        if not self._inside:
+            with self.transaction():
+                self.run_each(query, rows)
+            return
+        self._same_process()
+        bound = [plain(values) for values in rows]
+        try:
+            self._cursor.executemany(statement, bound)
+        except (psycopg.Error, UnicodeError) as error:
+            raise _translated(error) from error
 
     def one(self, query: str, /, **values: object) -> Row | None:
         return self._execute(query, values).fetchone()

@@ -68,7 +68,7 @@ def plain(values: Mapping[str, object]) -> dict[str, object]:
     anything else, and ``StoreError`` for a number beyond 64 bits or text with a NUL character.
     """
     return {
-        name: value if type(value) is str and "\0" not in value else _plain(name, value)
+        name: value if value is None or (type(value) is str and "\0" not in value) else _plain(name, value)
         for name, value in values.items()
     }
 

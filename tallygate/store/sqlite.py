@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -141,6 +141,21 @@ class SqliteDatabase:
         with self.transaction():
             return self._execute(statements, values)
 
+    def run_each(self, query: str, rows: Sequence[Mapping[str, object]], /) -> None:
+        (statement,) = named(self.engine, query)
+        if not rows:
+            return
+        if not self._inside:
+            with self.transaction():
+                self.run_each(query, rows)
+            return
+        bound = [_bound(values) for values in rows]
+        self._unspoiled()
+        try:
+            self._connection.executemany(statement, bound)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise self._failed(error) from error
+
     def one(self, query: str, /, **values: object) -> Row | None:
         rows = self.all(query, **values)
         return rows[0] if rows else None
@@ -153,8 +168,11 @@ class SqliteDatabase:
         try:
             # Read to the end at once: an unfinished read would keep writers from committing.
             cursor = self._connection.execute(statement, bound)
+            rows = cursor.fetchall()
+            if not rows:
+                return rows
             names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            return [dict(zip(names, row, strict=False)) for row in rows]
         except (sqlite3.Error, UnicodeError) as error:
             raise self._failed(error) from error
 
@@ -242,7 +260,7 @@ class SqliteDatabase:
             raise StoreError("A SQLite connection cannot be used after a fork; open the store again in the new process")
 
 
-def _bound(values: dict[str, object]) -> dict[str, object]:
+def _bound(values: Mapping[str, object]) -> dict[str, object]:
     bound = plain(values)
     for name, value in bound.items():
         if isinstance(value, datetime):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from tallygate.errors import BillingError, Quarantined, StoreDeadlock, Unavailab
 from tallygate.jobs.job import CostState, JobState
 from tallygate.ledger.holds import BudgetPeriod
 from tallygate.money import Money
-from tallygate.times import Period
+from tallygate.times import Period, instant
 
 if TYPE_CHECKING:
     from tests.billing.conftest import Office
@@ -64,6 +64,47 @@ def test_asking_again_for_the_same_bill_writes_nothing(office: Office, line: Lin
     again = office.collector.retrieve(again=True)
     assert [bill.changed for bill in again.bills] == [False]
     assert (_everything(office), sorted(office.folder.rglob("*"))) == (before, files)
+
+
+def test_a_new_bill_writes_only_the_jobs_that_it_changes(
+    office: Office, line: Line, march: Period, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' rows stay, and belong to the bill that counts now: a month has thousands of jobs."""
+    jobs = [office.job(f"i-{number}", hold="2") for number in range(4)]
+    office.bill.lines = [line("0.5", resource=f"i-{number}", start=jobs[0].submitted_at) for number in range(3)]
+    office.collector.collect(office.bill, march)
+    office.clock.advance(3600)
+    office.bill.lines[1] = line("0.6", resource="i-1", start=jobs[0].submitted_at)
+    office.bill.lines[2] = line("0.7", resource="i-3", start=jobs[0].submitted_at)
+    written: dict[str, set[str]] = {}
+    write = office.database.run_each
+
+    def writing(query: str, rows: Sequence[Mapping[str, object]]) -> None:
+        written[query] = {str(row["job_id"]) for row in rows if "job_id" in row}
+        write(query, rows)
+
+    monkeypatch.setattr(office.database, "run_each", writing)
+    assert office.collector.collect(office.bill, march).changed
+    gone, new = {jobs[1].id, jobs[2].id}, {jobs[1].id, jobs[3].id}
+    assert (written["charges.drop_cost"], written["charges.add_cost"]) == (gone, new)
+    assert (written["charges.drop_day"], written["charges.add_daily"]) == (gone, new)
+    (version,) = [each for each in office.charges.versions("aws", march) if each.state is VersionState.CURRENT]
+    assert version.number == 2
+    of_march = {"source": "aws", "period_start": march.start}
+    for query in ("charges.period_costs", "charges.period_days"):
+        assert {row["version_id"] for row in office.database.all(query, **of_march)} == {version.id}
+    kept = office.database.all("charges.job_costs", job_id=jobs[0].id)
+    assert [(row["amount_nanos"], instant(row["retrieved_at"])) for row in kept] == [  # type: ignore[arg-type]
+        (500_000_000, office.clock.now())
+    ]
+    assert [office.charges.facts(job.id).billed_cost for job in jobs] == [
+        Money.of("0.5"),
+        Money.of("0.6"),
+        None,
+        Money.of("0.7"),
+    ]
+    assert office.charges.out_of_balance() == []
+    assert office.book.verify().is_clean
 
 
 def test_one_question_covers_every_job_of_a_source_and_month(office: Office, line: Line, march: Period) -> None:

@@ -134,6 +134,28 @@ def test_what_ends_a_process_inside_a_transaction_leaves_nothing_of_it(
     assert family.commits == 0
 
 
+def test_many_rows_at_once_are_one_point_and_are_told_one_by_one(
+    timeline: Timeline, family: Processes, host: Host, fate: Fate, store: Database
+) -> None:
+    told: list[int] = []
+    family.on_commit = lambda process, writes: told.append(len(writes))
+    rows = [
+        {"provider": "aws", "machine_id": f"i-{number}", "token": "t", "at": timeline.instant()} for number in range(3)
+    ]
+
+    def work(process: Process) -> None:
+        Session(store, process).run_each("jobs.mark_orphan", rows)
+
+    fate.told_inside["jobs.mark_orphan"] = Mishap.DIES
+    assert family.start("writer", host, work).state is State.WAITING
+    run(timeline)
+    assert (orphans(store), told) == (0, [])
+    fate.told_inside.clear()
+    family.start("writer", host, work)
+    run(timeline)
+    assert (orphans(store), told) == (3, [3])
+
+
 def test_a_process_killed_from_outside_ends_where_it_waits(
     timeline: Timeline, family: Processes, host: Host, store: Database
 ) -> None:

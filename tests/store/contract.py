@@ -239,6 +239,35 @@ class DatabaseContract:
         assert scratch.all("contract.names") == [{"name": "one"}, {"name": "two"}]
         assert not scratch.in_transaction
 
+    def test_many_rows_at_once_are_written_all_or_not_at_all(self, scratch: Database) -> None:
+        with pytest.raises(Conflict):
+            scratch.run_each("contract.add", [row(name="one"), row(name="two"), row(name="one")])
+        assert scratch.all("contract.names") == []
+        scratch.run_each("contract.add", [row(name=f"{number:03}") for number in range(300)])
+        assert [each["name"] for each in scratch.all("contract.names")] == [f"{number:03}" for number in range(300)]
+        scratch.run_each("contract.give", [{"name": "000", "amount": 5}, {"name": "001", "amount": 7}])
+        before = row()["amount_nanos"]
+        assert [scratch.one("contract.get", name=name)["amount_nanos"] - before for name in ("000", "001")] == [5, 7]  # type: ignore[index,operator]
+        assert not scratch.in_transaction
+
+    def test_many_rows_are_part_of_the_transaction_around_them(self, scratch: Database) -> None:
+        with pytest.raises(ZeroDivisionError), scratch.transaction():
+            scratch.run_each("contract.add", [row(name="one"), row(name="two")])
+            assert len(scratch.all("contract.names")) == 2
+            raise ZeroDivisionError
+        assert scratch.all("contract.names") == []
+        with pytest.raises(StoreError, match="has failed"), scratch.transaction(), pytest.raises(Conflict):
+            scratch.run_each("contract.add", [row(name="one"), row(name="one")])
+        assert scratch.all("contract.names") == []
+
+    def test_no_rows_are_nothing_to_do_and_an_inexact_value_among_many_is_refused(self, scratch: Database) -> None:
+        scratch.run_each("contract.add", [])
+        with pytest.raises(TypeError):
+            scratch.run_each("contract.add", [row(name="one"), row(name="two", amount_nanos=0.5)])
+        with pytest.raises(KeyError):
+            scratch.run_each("contract.unheard_of", [])
+        assert scratch.all("contract.names") == []
+
     def test_run_outside_a_transaction_is_there_after_a_kill(self, scratch: Database, database_url: str) -> None:
         def write_and_die() -> None:
             database = open_database(database_url)

@@ -145,13 +145,19 @@ def test_a_kill_at_any_statement_leaves_the_old_schema_or_the_new(
             kill_at(empty_database_url, engine, number, statements + 1)
             applied, objects = look(empty_database_url)
             assert applied == number + 1
-            assert set(objects) > set(before[1])
+            assert {_name(each) for each in objects} >= {_name(each) for each in before[1]}
+            assert objects != before[1]
             kills += 1
     assert kills > 50
     store = open_store(empty_database_url, clock=clock)
     require_current(store)
     assert store.problems() == []
     store.close()
+
+
+def _name(definition: str) -> tuple[str, ...]:
+    """What a definition defines, whatever has been added to it since."""
+    return tuple(definition.split()[:3])
 
 
 def look(url: str) -> tuple[int, list[str]]:

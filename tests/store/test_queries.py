@@ -49,6 +49,27 @@ def test_sqlite_understands(query: str, look_at_sqlite: Any) -> None:
         look_at_sqlite._connection.execute(f"EXPLAIN {statement}", defaultdict(lambda: None)).fetchall()
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            "jobs.newest_named",
+            "jobs.runs",
+            "jobs.other_ends",
+            "jobs.by_request",
+            "jobs.attempt_with",
+            "jobs.last_machine",
+        ),
+        *("charges.lives", "charges.unsettled", "journal.holds"),
+    ],
+)
+def test_what_every_launch_and_collection_asks_reads_no_table_from_end_to_end(query: str, look_at_sqlite: Any) -> None:
+    (statement,) = named("sqlite", query)
+    plan = look_at_sqlite._connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(lambda: None)).fetchall()
+    steps = [str(row[-1]) for row in plan]
+    assert [step for step in steps if step.startswith("SCAN") and step != "SCAN j"] == []  # j: the few jobs just found
+
+
 @pytest.mark.parametrize("query", names())
 def test_postgresql_understands(query: str, look_at_postgresql: Any) -> None:
     """As one statement whose values have types that the server can tell by itself, whatever is passed."""

@@ -32,14 +32,22 @@ WHERE source = :source AND period_start = :period_start AND state = 'current';
 -- lives: who had which machine of a provider when
 SELECT a.job_id, j.currency, a.machine_id, a.resource_ids, a.created_at, a.ended_at
 FROM attempts a JOIN jobs j ON j.job_id = a.job_id
-WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until
-  AND (a.ended_at IS NULL OR a.ended_at >= :since);
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at >= :since
+UNION ALL
+SELECT a.job_id, j.currency, a.machine_id, a.resource_ids, a.created_at, a.ended_at
+FROM attempts a JOIN jobs j ON j.job_id = a.job_id
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at IS NULL
+  AND a.state IN ('intent', 'unknown', 'live', 'terminating');
 
 -- unsettled: whose cost is not final among the jobs that had, or may have had, a machine of a provider then
-SELECT DISTINCT a.job_id
+SELECT a.job_id
 FROM attempts a JOIN jobs j ON j.job_id = a.job_id
-WHERE a.provider = :provider AND (a.machine_id IS NOT NULL OR a.ended_at IS NOT NULL) AND a.created_at < :until
-  AND (a.ended_at IS NULL OR a.ended_at >= :since) AND j.cost_state <> 'final';
+WHERE a.provider = :provider AND a.created_at < :until AND a.ended_at >= :since AND j.cost_state <> 'final'
+UNION
+SELECT a.job_id
+FROM attempts a JOIN jobs j ON j.job_id = a.job_id
+WHERE a.provider = :provider AND a.machine_id IS NOT NULL AND a.created_at < :until AND a.ended_at IS NULL
+  AND a.state IN ('intent', 'unknown', 'live', 'terminating') AND j.cost_state <> 'final';
 
 -- job_provider: whose machine a job was last placed on
 SELECT provider FROM jobs WHERE job_id = :job_id;
@@ -67,13 +75,24 @@ SELECT account_id, service_name, region, usage_date, currency, cost_nanos, versi
 FROM cloud_costs
 WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
 
--- drop_costs: forget the cost rows of a period of a source
+-- drop_cost: forget what a job bore of a period of a source for one kind of cost
 DELETE FROM cost_tracking
-WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
+WHERE job_id = :job_id AND source = :source AND cost_type = :cost_type AND billing_period_start = :period_start;
 
--- drop_days: forget the daily costs of a period of a source
+-- drop_day: forget what a job cost on a day by a period of a source
 DELETE FROM job_daily_costs
-WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start);
+WHERE job_id = :job_id AND usage_date = :usage_date AND source = :source AND currency = :currency
+  AND billing_period_start = :period_start;
+
+-- hand_on_costs: the cost rows of a period of a source are those of its version that now counts
+UPDATE cost_tracking SET version_id = :version_id, retrieved_at = :at
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start)
+  AND version_id <> :version_id;
+
+-- hand_on_days: and so are the daily costs
+UPDATE job_daily_costs SET version_id = :version_id
+WHERE version_id IN (SELECT version_id FROM charge_versions WHERE source = :source AND period_start = :period_start)
+  AND version_id <> :version_id;
 
 -- drop_unattributed: forget what nobody bore of a period of a source
 DELETE FROM unattributed_charges

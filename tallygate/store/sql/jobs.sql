@@ -98,6 +98,9 @@ VALUES (
 -- attempts: all attempts of a job
 SELECT * FROM attempts WHERE job_id = :job_id ORDER BY number;
 
+-- last_machine: the machine of a job's last attempt
+SELECT machine_id, public_address FROM attempts WHERE job_id = :job_id ORDER BY number DESC LIMIT 1;
+
 -- open_attempts: every attempt at one provider whose machine may exist
 SELECT * FROM attempts WHERE state IN ('intent', 'unknown', 'live', 'terminating') AND provider = :provider
 ORDER BY created_at, attempt_id;
