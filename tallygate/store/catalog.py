@@ -161,7 +161,9 @@ class SqliteCatalog:
         bounds, at = self._bounds(request), self._place(request)
         if bounds is None or at is None:
             return
-        query = "catalog.shapes_with_gpus" if request.gpus_min > 0 else "catalog.shapes"
+        query = "catalog.shapes"
+        if request.gpus_min > 0:
+            query = "catalog.shapes_with_gpus" if request.gpu_model is None else "catalog.shapes_of_gpu"
         at["price_max"] = bounds["price_max"]
         try:
             shapes = self._connection.execute(statement(query), bounds)

@@ -17,7 +17,7 @@ CREATE TABLE shape (
     gpus INTEGER NOT NULL, gpu_key TEXT NOT NULL, gpu_model TEXT, gpu_memory_nanos INTEGER, architecture TEXT,
     provider TEXT NOT NULL, purchase_option TEXT NOT NULL
 ) STRICT;
-CREATE INDEX shape_by_gpus ON shape (gpus) WHERE gpus > 0;
+CREATE INDEX shape_by_gpu ON shape (gpu_key, id) WHERE gpus > 0;
 CREATE TABLE offer (
     shape INTEGER NOT NULL, price_nanos INTEGER NOT NULL, region INTEGER NOT NULL, zone INTEGER NOT NULL,
     type INTEGER NOT NULL, turn INTEGER NOT NULL, on_demand_nanos INTEGER, priced_at INTEGER NOT NULL,
@@ -70,11 +70,20 @@ WHERE vcpus BETWEEN :vcpus_min AND :vcpus_max AND purchase_option IN (:one_optio
 ORDER BY id;
 
 -- shapes_with_gpus: the same for a request that wants GPUs
-SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape INDEXED BY shape_by_gpus
+SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape INDEXED BY shape_by_gpu
 WHERE gpus > 0 AND gpus >= :gpus_min AND purchase_option IN (:one_option, :other_option)
     AND vcpus BETWEEN :vcpus_min AND :vcpus_max
     AND memory_nanos BETWEEN :memory_min AND :memory_max AND cheapest_nanos <= :price_max
     AND (:gpu_key IS NULL OR gpu_key = :gpu_key) AND (:architecture IS NULL OR architecture = :architecture)
+    AND (:provider IS NULL OR provider = :provider)
+ORDER BY id;
+
+-- shapes_of_gpu: the same for a request that wants GPUs of one model; they lie in order
+SELECT cheapest_nanos, id, vcpus, memory_nanos, provider, purchase_option FROM shape INDEXED BY shape_by_gpu
+WHERE gpus > 0 AND gpus >= :gpus_min AND purchase_option IN (:one_option, :other_option)
+    AND vcpus BETWEEN :vcpus_min AND :vcpus_max
+    AND memory_nanos BETWEEN :memory_min AND :memory_max AND cheapest_nanos <= :price_max
+    AND gpu_key = :gpu_key AND (:architecture IS NULL OR architecture = :architecture)
     AND (:provider IS NULL OR provider = :provider)
 ORDER BY id;
 
