@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from tallygate.money import Money  # noqa: E402
 from tallygate.pricing.estimate import Policy, estimate  # noqa: E402
 from tallygate.pricing.finish import usual  # noqa: E402
-from tallygate.pricing.interruptions import HOURS_PER_MONTH, Band  # noqa: E402
+from tallygate.pricing.interruptions import Band  # noqa: E402
 from tallygate.pricing.offers import Offer, PurchaseOption  # noqa: E402
 from tallygate.pricing.paths import ObservedPrices  # noqa: E402
 from tallygate.pricing.quote import Circumstances, Quote, quote  # noqa: E402
@@ -32,6 +32,7 @@ from tallygate.simcloud.chance import MILLION, Stream  # noqa: E402
 from tallygate.simcloud.dialects import DIALECTS, Dialect  # noqa: E402
 from tallygate.simcloud.market import Market, Pool  # noqa: E402
 from tallygate.simcloud.timeline import DAY, HOUR, SECOND, Timeline, instant  # noqa: E402
+from tallygate.times import HOURS_PER_MONTH  # noqa: E402
 
 WITHIN = (87.0, 93.0)
 HISTORY_DAYS = 30

@@ -16,6 +16,9 @@ from .errors import UsageError
 YEAR_MIN, YEAR_MAX = 1970, 9998
 """Instants outside these years are refused: nothing we schedule or bill lies there, a corrupt file's dates do."""
 
+HOURS_PER_MONTH = 730
+"""The month that cloud price lists divide by."""
+
 
 class Clock(Protocol):
     """Where time comes from. Tests and simulations bring their own."""

@@ -221,14 +221,8 @@ def _number(column: str, text: str) -> Decimal:
 
 def _cost(column: str, text: str, currency: str) -> Money:
     whole, _, fraction = text.removeprefix("-").partition(".")
-    if (
-        len(whole) <= _DIGITS_PLAIN
-        and len(fraction) <= _PLACES
-        and f"{whole}{fraction}0".isdecimal()
-        and text.isascii()
-    ):
-        if not whole or text[-1] == ".":
-            return Money.of(_number(column, text), currency)
+    is_plain = whole and text[-1] != "." and len(whole) <= _DIGITS_PLAIN and len(fraction) <= _PLACES
+    if is_plain and text.isascii() and f"{whole}{fraction}".isdecimal():
         nanos = int(f"{whole}{fraction.ljust(_PLACES, '0')}")  # nothing to round
         return Money(-nanos if text[0] == "-" else nanos, currency)
     return Money.of(_number(column, text), currency)

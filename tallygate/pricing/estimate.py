@@ -21,7 +21,7 @@ from .. import times
 from ..errors import BudgetExceeded, EstimateExceedsBudget, PriceRefused, UsageError
 from ..money import Money
 from .offers import Offer, PurchaseOption
-from .terms import HOURS_PER_MONTH, Terms
+from .terms import Terms
 
 HOURLY_PRICE_MAX = Money.of(2_000)
 """Above this an hourly price is taken for a mistake of unit: the dearest machine of the three clouds costs some 100."""
@@ -315,7 +315,7 @@ class Sides:
             raise PriceRefused(f"No price is known for {egress_gib} GiB of egress from {offer.provider}")
         sides = cls(
             disk,
-            terms.disk_gib_month.times(Decimal(disk) / HOURS_PER_MONTH, round_up=True)
+            terms.disk_gib_month.times(Decimal(disk) / times.HOURS_PER_MONTH, round_up=True)
             if terms.disk_gib_month is not None
             else nothing,
             terms.public_address_hour if terms.public_address_hour is not None else nothing,

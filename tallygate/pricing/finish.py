@@ -13,10 +13,11 @@ from functools import lru_cache
 
 from ..errors import PriceRefused
 from ..money import NANOS_MAX, Money
+from ..times import HOURS_PER_MONTH
 from .interruptions import Band
 from .offers import Offer, PurchaseOption
 from .rework import expected_seconds
-from .terms import HOURS_PER_MONTH, Terms
+from .terms import Terms
 
 ASSUMED = Band(low=Decimal("0.05"), high=Decimal("0.15"), hours=24)
 """For spot machines whose interruptions nobody publishes: what Google names for a day of its preemptible machines. Unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-HOURS_PER_MONTH = 730
+from ..times import HOURS_PER_MONTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import UsageError
-from .interruptions import HOURS_PER_MONTH, Band
+from ..times import HOURS_PER_MONTH
+from .interruptions import Band
 
 URL = "https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json"
 

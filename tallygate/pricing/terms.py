@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from ..money import Money
 
-HOURS_PER_MONTH = 730
-"""The month that cloud price lists divide by."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:

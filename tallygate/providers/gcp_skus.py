@@ -16,8 +16,8 @@ from decimal import Decimal
 
 from ..errors import UsageError
 from ..money import Money
-from ..pricing.interruptions import HOURS_PER_MONTH
 from ..pricing.offers import PurchaseOption
+from ..times import HOURS_PER_MONTH
 from . import gcp_families as families
 
 NANOS = Decimal(1_000_000_000)

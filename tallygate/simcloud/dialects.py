@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..money import Money
-from ..pricing.terms import HOURS_PER_MONTH, PUBLISHED, Terms
+from ..pricing.terms import PUBLISHED, Terms
+from ..times import HOURS_PER_MONTH
 
 NANOS = 1_000_000_000
 
